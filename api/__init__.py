@@ -1,0 +1,1 @@
+"""Turnledger: revisioned chat sessions that can be rewound, resumed and billed to the token."""
