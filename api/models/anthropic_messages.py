@@ -147,7 +147,8 @@ def _body(request: ModelRequest) -> dict[str, Any]:
     if request.instructions:
         body["system"] = request.instructions
     if request.temperature is not None:
-        body["temperature"] = request.temperature
+        # No argument of the SDK any more, because newer models refuse it; older ones still take it.
+        body["extra_body"] = {"temperature": request.temperature}
     return body
 
 

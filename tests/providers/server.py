@@ -41,6 +41,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    counts_reasoning_beside: bool = False
+    """As some compatible servers do: the completion's tokens leave reasoning out, the total has it."""
     is_noisy: bool = False
     """Chunks without choices, repeated roles and names, null fields, comments, pings."""
     cut_after: int | None = None
@@ -99,6 +101,10 @@ class FakeProvider:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Drop every connection and listen no more."""
         assert self._server is not None
         self._server.close()
         for task in self._connections:
@@ -203,7 +209,7 @@ async def _chat_completions(plan: Plan, model: str) -> AsyncGenerator[str | None
     count = len(plan.pieces)
     usage = {
         "prompt_tokens": plan.input_tokens,
-        "completion_tokens": count + plan.reasoning_tokens,
+        "completion_tokens": count + (0 if plan.counts_reasoning_beside else plan.reasoning_tokens),
         "total_tokens": plan.input_tokens + count + plan.reasoning_tokens,
         "prompt_tokens_details": {
             "cached_tokens": plan.cached_tokens,
@@ -228,7 +234,8 @@ async def _chat_completions(plan: Plan, model: str) -> AsyncGenerator[str | None
         elif piece == "\x00garbage":
             yield "data: {not json\n\n"
         elif piece == "\x00error":
-            yield f"data: {json.dumps({'error': {'message': plan.error_message, 'type': plan.error_type}})}\n\n"
+            error = {"message": plan.error_message, "type": plan.error_type}
+            yield f"data: {json.dumps({'error': error})}\n\n"
         else:
             if plan.is_noisy:
                 yield ": keep-alive\n\n"
