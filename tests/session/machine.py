@@ -45,6 +45,7 @@ def settings_for(steps: int, *, shrink: bool = True) -> settings:
         derandomize=True,
         database=None,
         deadline=None,
+        report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )

@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from api.session import commands
 from api.session.commands import conversation, rewinding
 from api.session.document import Branch, Change, Head, Session
+from api.session.errors import InvariantViolated
 from api.session.line import Line
 from tests.session.machine import SessionMachine, settings_for, steps_wanted
 
@@ -95,5 +96,5 @@ def test_the_machine_catches_a_mutant(
 ) -> None:
     mutant(monkeypatch)
 
-    with pytest.raises(BaseException):  # noqa: B017 - an assertion, a violated invariant, or a group of both
+    with pytest.raises((AssertionError, InvariantViolated)):
         run_state_machine_as_test(SessionMachine, settings=settings_for(STEPS_TO_FIND_A_MUTANT, shrink=False))
