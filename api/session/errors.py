@@ -165,9 +165,8 @@ class VariablesTooLarge(CommandRefused):
 
     code = "variables-too-large"
 
-    def __init__(self, *, size_bytes: int, bytes_max: int) -> None:
-        super().__init__(f"the variables take {size_bytes} bytes of JSON; {bytes_max} are allowed")
-        self.size_bytes = size_bytes
+    def __init__(self, *, bytes_max: int) -> None:
+        super().__init__(f"the variables take more than {bytes_max} bytes of JSON")
         self.bytes_max = bytes_max
 
 
