@@ -116,7 +116,7 @@ class TurnError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     """Why a turn failed, for the person who reads the session."""
 
     code: str
-    """Machine-readable: a word of `api.models.base.ModelErrorCode`, or of the runner (`attempts_exhausted`)."""
+    """A word of `api.models.base.ModelErrorCode`, or of the runner (`attempts_exhausted`)."""
     message: str
     provider: str | None = None
     provider_status: int | None = None
@@ -201,6 +201,10 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parent: int | None
     """None for a branch that starts at position 0."""
     branch_point: int
+
+
+FIRST_BRANCH = Branch(number=0, parent=None, branch_point=0)
+"""The branch that every session begins with; no change opens it."""
 
 
 class DiscardedFuture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

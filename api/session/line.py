@@ -35,6 +35,12 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether `turn` is on this line."""
         return self.owner(turn.position) == turn.branch
 
+    def places(self, first: int = 0) -> Iterator[tuple[int, int]]:
+        """(branch, position) of every turn from position `first` on."""
+        for segment in self.segments:
+            for position in range(max(first, segment.first), segment.end):
+                yield segment.branch, position
+
 
 def line_of(branches: Iterable[Branch], branch: int, turn_count: int) -> Line:
     """The line that ends with `branch` and has `turn_count` turns.

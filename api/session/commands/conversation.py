@@ -121,7 +121,7 @@ def update(
     *,
     now: datetime,
     actor: Actor,
-    name: str | None | UnsetType = UNSET,
+    name: str | UnsetType | None = UNSET,
     metadata: dict[str, Any] | None = None,
 ) -> Change:
     """Give the session another name, or other metadata, or both.

@@ -91,7 +91,7 @@ def fail(
 ) -> Change:
     """Publish that the active turn came to nothing, and why; the next queued turn becomes active.
 
-    A failed turn keeps neither text nor node nor variables. One that awaits an approval may fail.
+    A failed turn leaves the node and the variables as they were. One that awaits an approval may fail.
 
     Raises:
         TurnNotActive: another turn is active, or none.
@@ -103,6 +103,8 @@ def fail(
         revision=head.session.revision + 1,
         finished_at=now,
         error=error,
+        node=None,
+        variables=None,
         steps=steps,
         usage=usage,
     )
