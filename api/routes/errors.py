@@ -363,7 +363,7 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[byt
 
 def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response[bytes]:
     """Answer a refusal of the core: its code, its sentence, and its fields as members of the document."""
-    problem = describe(code=error.code, status=status_of(error), detail=f"{str(error).capitalize()}.")
+    problem = describe(code=error.code, status=status_of(error), detail=_sentence(str(error)))
     return answer(problem, members=vars(error))
 
 
@@ -404,3 +404,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: handle_unforeseen,
 }
 """For the application: whatever goes wrong, the answer is a problem document."""
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

@@ -33,7 +33,7 @@ def components(types: Iterable[Any]) -> dict[str, dict[str, Any]]:
     """Write the schemas of `types` and of all that they are made of, by name, in order of name."""
     types = tuple(types)
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    structs = _structs_within(types)
+    structs = structs_within(types)
     finished = {}
     for name in sorted(schemas):
         schema = _tidy(schemas[name])
@@ -51,7 +51,7 @@ def inline(hint: Any) -> dict[str, Any]:
     return tidied
 
 
-def _structs_within(types: tuple[Any, ...]) -> dict[str, Any]:
+def structs_within(types: tuple[Any, ...]) -> dict[str, Any]:
     """Find the struct of every component, by the name that msgspec gives it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
@@ -93,9 +93,11 @@ def _describe(schema: dict[str, Any], struct: Any) -> None:
     if not schema.get("required", True):
         del schema["required"]
     sentences = _sentences(struct)
+    attributes = {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
     for name, field in schema.get("properties", {}).items():
-        if name in sentences and "$ref" not in field:
-            field["description"] = " ".join(filter(None, (sentences[name], field.get("description"))))
+        sentence = sentences.get(attributes[name])
+        if sentence and "$ref" not in field:
+            field["description"] = " ".join(filter(None, (sentence, field.get("description"))))
         if (name == "at" or name.endswith("_at")) and "string" in field.get("type", ()):
             field["format"] = "date-time"
     if isinstance(struct, SchemaExtra):

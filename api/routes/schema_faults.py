@@ -109,7 +109,7 @@ def _explain(error: "ValidationError") -> Iterator[Fault]:
 
 
 def _branch_meant(error: "ValidationError") -> list["ValidationError"]:
-    """Choose the branch of an `anyOf` that was meant: the only one of the right type and tag, if there is one."""
+    """Choose the branch of an `anyOf` that was meant: the only one of the right type and tag, if any."""
     branches: dict[Any, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.relative_schema_path[0], []).append(inner)
