@@ -22,8 +22,12 @@ DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 class World:
     """One organization with one agent, on a store."""
 
-    def __init__(self, store: Store, caller: Caller, agent: AgentRef) -> None:
+    def __init__(
+        self, store: Store, hub: Hub, organization_id: str, caller: Caller, agent: AgentRef
+    ) -> None:
         self.store = store
+        self.hub = hub
+        self.organization_id = organization_id
         self.caller = caller
         self.agent = agent
 
@@ -34,6 +38,7 @@ class World:
         metadata: Mapping[str, Any] | None = None,
         name: str | None = None,
         greeting: str | None = None,
+        greeting_is_generated: bool = False,
         idempotency: Idempotency | None = None,
     ) -> Delta:
         """A new session, as its creator sees it."""
@@ -41,7 +46,7 @@ class World:
             self.caller,
             agent=self.agent,
             greeting=greeting,
-            greeting_is_generated=False,
+            greeting_is_generated=greeting_is_generated,
             speaker="Ada",
             name=name,
             context=dict(context or {}),
@@ -109,7 +114,8 @@ def completing(claim: Claim, text: str) -> Any:
 
 async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: str = "Acme") -> World:
     """An organization of its own on this database."""
-    store = Store(pool, Hub())
+    hub = Hub()
+    store = Store(pool, hub)
     organization = await store.access.create_organization(name)
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
     assert row is not None
@@ -124,7 +130,7 @@ async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: s
         ),
     )
     assert isinstance(answer, StoredAnswer)
-    return World(store, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1))
+    return World(store, hub, organization.id, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1))
 
 
 def rendered(delta: Delta) -> StoredAnswer:

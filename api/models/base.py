@@ -106,6 +106,10 @@ class ModelErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     NOT_CONFIGURED = "not_configured"
     """This installation has no key, or no address, for the provider."""
+    EMPTY_REPLY = "empty_reply"
+    """The call came to its end, was paid for, and brought no text."""
+    INTERNAL = "internal"
+    """Our own client failed in a way that it should not; the log has the traceback."""
 
 
 class ModelError(Exception):

@@ -20,7 +20,7 @@ What the core refuses (`api.session.errors`) is answered by the same table; Lite
 status.
 """
 
-# ruff: noqa: N818 - the names say what happened, as those of the core do.
+
 
 from collections.abc import Mapping
 from http import HTTPStatus

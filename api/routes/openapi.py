@@ -107,7 +107,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if parameters := _parameters(operation):
         written["parameters"] = parameters
     if operation.body is not None:
-        content = {media_type: {"schema": inline(operation.body)} for media_type in operation.body_media_types}
+        content = {
+            media_type: {"schema": inline(operation.body)} for media_type in operation.body_media_types
+        }
         written["requestBody"] = {"required": operation.has_required_body, "content": content}
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     responses |= {str(status): _problem(status) for status in operation.problem_statuses}
@@ -133,7 +135,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
                 parameter["description"] = field.pop("description")
             written.append({**parameter, "schema": _without_null(field)})
     for header in operation.all_request_headers:
-        is_required = header is headers.IF_MATCH and operation.precondition == "required" and not _has_revision(operation)
+        is_required = (
+            header is headers.IF_MATCH
+            and operation.precondition == "required"
+            and not _has_revision(operation)
+        )
         written.append(
             {
                 "name": header.name,
@@ -155,7 +161,9 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """A query parameter is left out, never null."""
     match schema.get("type"):
         case [kind, "null"]:
-            enum = {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
+            enum = (
+                {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
+            )
             return {**schema, "type": kind, **enum}
     return schema
 
