@@ -47,8 +47,9 @@ PREFER_WAIT = Header(
     name="Prefer",
     hint=str,
     description=(
-        f"`wait=N`: wait at most N seconds for the turn ({WAIT_SECONDS_DEFAULT} unless said, {WAIT_SECONDS_MAX} "
-        "at most). `respond-async`: do not wait. `return=representation`: the whole document (RFC 7240)."
+        f"`wait=N`: wait at most N seconds for the turn, {WAIT_SECONDS_DEFAULT} unless said and "
+        f"{WAIT_SECONDS_MAX} at most. `respond-async`: do not wait. "
+        "`return=representation`: the whole document (RFC 7240)."
     ),
 )
 ON_BEHALF_OF = Header(

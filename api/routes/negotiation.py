@@ -18,6 +18,9 @@ WAIT_SECONDS_MAX = 120
 
 EVENT_STREAM = "text/event-stream"
 
+_LINE_CHARACTERS_MAX = 1000
+"""A longer `Prefer` is not read: quotes that never close make the reading quadratic."""
+
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _WORD = rf'{_NAME}|"(?:[^"\\]|\\.)*"'
 _PREFERENCE = re.compile(rf"[ \t]*(?P<name>{_NAME})(?:[ \t]*=[ \t]*(?P<value>{_WORD}))?")
@@ -52,7 +55,7 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
     """Read the lines of `Prefer`. Of a preference given twice the first counts (RFC 7240 2)."""
     found: dict[str, str] = {}
     for line in values:
-        at = 0
+        at = len(line) if len(line) > _LINE_CHARACTERS_MAX else 0
         while at < len(line):
             preference = _PREFERENCE.match(line, at)
             if preference:
@@ -60,7 +63,7 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
                 at = preference.end()
             # Parameters of the preference, or what cannot be read, up to the next comma.
             rest = _REST.match(line, at)
-            at = max(rest.end() if rest else at, at) + 1
+            at = (rest.end() if rest else at) + 1
     wait = found.get("wait", "")
     returns = found.get("return", "").lower()
     return Preferences(

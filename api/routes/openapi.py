@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, built from the declared operations and the wire structs. The same input gives the same bytes."""
+"""OpenAPI 3.1, built from the declared operations and the wire structs: same input, same bytes."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -36,7 +36,7 @@ _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
     413: ("The body is too large.", Problem),
     415: ("The body is in a form that this operation does not read.", Problem),
     422: (
-        "The input is not valid; `errors` names every fault. Or the idempotency key was used for another request.",
+        "The input is not valid; `errors` names every fault. Or the idempotency key was used before.",
         (InvalidProblem, Problem),
     ),
     428: ("A call that changes the document must state the revision that it has judged.", Problem),
@@ -71,7 +71,7 @@ def build(operations: Iterable[Operation], *, version: str = "1") -> dict[str, A
             "summary": _INFO,
             "description": (
                 "Every answer that is not a success is a problem document (RFC 9457) with a stable `code`. "
-                "Writes state the revision that they have judged; a stale one is refused and told what changed."
+                "A write states the revision that it has judged; a stale one is told what has changed."
             ),
         },
         "servers": [{"url": "/"}],

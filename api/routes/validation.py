@@ -53,7 +53,7 @@ def decode_body(
 ) -> T:
     """Make a `struct` of the body, or say all that is wrong with it.
 
-    An empty body, whatever its Content-Type, is `{}` where no field is required; else its fault is `missing`.
+    An empty body, whatever its Content-Type, is read as `{}`: required fields are then `missing`.
 
     Raises:
         UnsupportedMediaType: a body in another form.
@@ -61,9 +61,7 @@ def decode_body(
         Invalid: JSON, but not what the operation takes.
     """
     if not raw:
-        if _has_required_field(struct):
-            raise Invalid((Fault(pointer="", message="a JSON body is required", code="missing"),))
-        return struct()
+        return decode_value({}, struct, limits=limits)
     check_media_type(content_type, accepted=accepted)
     return decode_value(parse_json(raw), struct, limits=limits)
 
@@ -185,8 +183,3 @@ def _metas(hint: Any) -> Iterator[msgspec.Meta]:
             yield metadata
     for inner in typing.get_args(hint):
         yield from _metas(inner)
-
-
-@cache
-def _has_required_field(struct: type[msgspec.Struct]) -> bool:
-    return any(field.required for field in msgspec.structs.fields(struct))
