@@ -149,6 +149,4 @@ def _check_standing(document: Document) -> None:
     storing = [turn for turn in document.turns[: session.cursor] if turn.node is not None]
     if storing:
         require(session.node == storing[-1].node, "the node is that of the newest turn in effect")
-        require(
-            session.variables == storing[-1].variables, "the variables are those of that turn"
-        )
+        require(session.variables == storing[-1].variables, "the variables are those of that turn")
