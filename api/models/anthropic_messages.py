@@ -1,0 +1,182 @@
+"""Anthropic's Messages API. Its `input_tokens` leave out what the cache served; ours include it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from api.models import failures
+from api.models.base import (
+    Finished,
+    FinishReason,
+    ModelError,
+    ModelErrorCode,
+    ModelRequest,
+    ModelUsage,
+    StreamItem,
+    TextDelta,
+)
+from api.models.limits import AdapterItem, CallLimits, limited
+from api.models.messages import alternating
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+OUTPUT_TOKENS_DEFAULT = 4_096
+"""Anthropic demands an output limit; this one is sent where the request has none."""
+
+_STOP_REASONS = {
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "refusal": FinishReason.FILTER,
+}
+
+
+class AnthropicClient:
+    """Anthropic, or a server that speaks its Messages API."""
+
+    provider = "anthropic"
+
+    def __init__(self, *, base_url: str, api_key: str, limits: CallLimits) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._limits = limits
+        self._sdk: AsyncAnthropic | None = None
+        self._sdk_lock = asyncio.Lock()
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[StreamItem, None]:
+        """See `ModelClient.stream`."""
+        return limited(self._attempt, request, provider=self.provider, limits=self._limits)
+
+    async def close(self) -> None:
+        """Release the connections."""
+        if self._sdk is not None:
+            await self._sdk.close()
+
+    async def _attempt(self, request: ModelRequest) -> AsyncGenerator[AdapterItem, None]:
+        sdk = await self._connected_sdk()
+        import anthropic
+        import httpx2
+
+        counted: dict[str, int] = {}
+        model = request.model
+        stream: Any = None
+        try:
+            stream = await sdk.messages.create(**_body(request))
+            async for event in stream:
+                if event.type == "message_start":
+                    model = event.message.model or model
+                    _count(event.message.usage, counted)
+                if (
+                    event.type == "content_block_delta"
+                    and event.delta.type == "text_delta"
+                    and event.delta.text
+                ):
+                    yield TextDelta(event.delta.text)
+                if event.type == "message_delta":
+                    _count(event.usage, counted)
+                    if event.delta.stop_reason is not None:
+                        yield Finished(
+                            usage=_usage(counted),
+                            finish_reason=_STOP_REASONS.get(event.delta.stop_reason, FinishReason.OTHER),
+                            model=model,
+                            provider=self.provider,
+                        )
+                yield _usage(counted)
+        except anthropic.APIStatusError as error:
+            # An error told inside the stream comes with the stream's own status, 200.
+            in_stream = error.status_code < 400
+            raise failures.from_answer(
+                provider=self.provider,
+                status=None if in_stream else error.status_code,
+                body=error.body,
+                headers=error.response.headers,
+                usage=_usage(counted),
+            ) from error
+        except (anthropic.APIConnectionError, httpx2.TransportError) as error:
+            # Unlike a request that fails, a stream that breaks is not wrapped by the SDK.
+            cause = error if isinstance(error, httpx2.TransportError) else error.__cause__
+            raise failures.from_connection(
+                provider=self.provider,
+                never_sent=isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout),
+                timed_out=isinstance(cause, httpx2.TimeoutException),
+                usage=_usage(counted),
+            ) from error
+        except (ValueError, AttributeError) as error:
+            # The SDK decodes every line of the stream as JSON and does not look at what is in it.
+            message = "The provider sent something that is not an answer."
+            raise ModelError(
+                ModelErrorCode.STREAM_BROKEN, message, provider=self.provider, usage=_usage(counted)
+            ) from error
+        finally:
+            if stream is not None:
+                await stream.close()
+
+    async def _connected_sdk(self) -> "AsyncAnthropic":
+        async with self._sdk_lock:
+            if self._sdk is None:
+                # The import takes more than a second, which the event loop must not stand still for.
+                self._sdk = await asyncio.to_thread(self._make_sdk)
+            return self._sdk
+
+    def _make_sdk(self) -> "AsyncAnthropic":
+        try:
+            import anthropic
+        except ImportError as error:
+            message = (
+                "The package `anthropic` is not installed; `pip install turnledger[anthropic]` brings it."
+            )
+            raise ModelError(ModelErrorCode.NOT_CONFIGURED, message, provider=self.provider) from error
+
+        return anthropic.AsyncAnthropic(
+            api_key=self._api_key,
+            base_url=self._base_url,
+            timeout=anthropic.Timeout(self._limits.call_seconds, connect=self._limits.connect_seconds),
+            max_retries=0,  # `limited` repeats requests, and knows which may have been paid for
+        )
+
+
+def _body(request: ModelRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.output_tokens_max or OUTPUT_TOKENS_DEFAULT,
+        "messages": [{"role": e.role, "content": e.text} for e in alternating(request.messages)],
+        "stream": True,
+    }
+    if request.instructions:
+        body["system"] = request.instructions
+    if request.temperature is not None:
+        # No argument of the SDK any more, because newer models refuse it; older ones still take it.
+        body["extra_body"] = {"temperature": request.temperature}
+    return body
+
+
+_COUNTERS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+
+
+def _count(usage: Any, counted: dict[str, int]) -> None:
+    """Take over the counters that are there; they are cumulative, so the newest word counts."""
+    for name in _COUNTERS:
+        value = getattr(usage, name, None)
+        if isinstance(value, int) and value >= 0:
+            counted[name] = value
+    thinking = getattr(getattr(usage, "output_tokens_details", None), "thinking_tokens", None)
+    if isinstance(thinking, int) and thinking >= 0:
+        counted["thinking_tokens"] = thinking
+
+
+def _usage(counted: dict[str, int]) -> ModelUsage | None:
+    """None before the provider counted anything."""
+    if not counted:
+        return None
+    cached_tokens = counted.get("cache_read_input_tokens", 0)
+    cache_write_tokens = counted.get("cache_creation_input_tokens", 0)
+    output_tokens = counted.get("output_tokens", 0)
+    return ModelUsage(
+        input_tokens=counted.get("input_tokens", 0) + cached_tokens + cache_write_tokens,
+        cached_tokens=cached_tokens,
+        cache_write_tokens=cache_write_tokens,
+        output_tokens=output_tokens,
+        reasoning_tokens=min(counted.get("thinking_tokens", 0), output_tokens),
+    )
