@@ -94,7 +94,7 @@ def a_second_future(document: Document) -> Document:
 
 
 def a_line_that_stops_below_its_branch(document: Document) -> Document:
-    stopped = header(turn_count=1, cursor=1, unfinished_count=0, active_turn_id=None, active_position=None)
+    stopped = header(turn_count=1, cursor=1, unfinished_count=0, active_turn_id=None)
     return replace(stopped(document), turns=document.turns[:1])
 
 
@@ -116,7 +116,6 @@ BREAKS: list[tuple[str, Callable[[Document], Document]]] = [
     ("the queue is bounded", header(unfinished_count=UNFINISHED_MAX + 1)),
     ("a turn is active while any is unfinished", header(active_turn_id=None)),
     ("a turn is active while any is unfinished", header(unfinished_count=0)),
-    ("the active turn has a position", header(active_position=None)),
     ("unfinished turns are in effect", header(cursor=3)),
     ("the current branch has been opened", header(branch=2)),
     ("opening a branch discards a future", header(discarded_count=0)),
@@ -154,11 +153,10 @@ BREAKS: list[tuple[str, Callable[[Document], Document]]] = [
         both(
             turn(0, state=TurnState.PENDING, finished_at=None),
             turn(1, state=TurnState.CANCELLED),
-            header(unfinished_count=3, active_turn_id="trn_1", active_position=0),
+            header(unfinished_count=3, active_turn_id="trn_1"),
         ),
     ),
     ("the first unfinished turn is the active one", header(active_turn_id="trn_6")),
-    ("the header says where the active turn stands", header(active_position=3)),
     ("a queued turn is pending", turn(3, state=TurnState.AWAITING_APPROVAL)),
     ("ordinals are not reused", a_second_future),
     ("ordinals have been given", future(ordinal=2)),

@@ -62,6 +62,11 @@ def fork_all(session: InMemorySession) -> object:
     )
 
 
+def code_of(reason: type[Exception]) -> str:
+    code: str = vars(reason)["code"]
+    return code
+
+
 too_large = {"x": "x" * VARIABLES_BYTES_MAX}
 
 REFUSALS: list[tuple[str, Callable[[], InMemorySession], Callable[[InMemorySession], object]]] = [
@@ -112,7 +117,7 @@ def test_a_refusal_changes_nothing(
     with pytest.raises((errors.CommandRefused, errors.AlreadyCancelled)) as refusal:
         command(session)
 
-    assert refusal.value.code == code
+    assert code_of(type(refusal.value)) == code
     assert session.document is document
     assert msgspec.json.encode(session.document) == stored
     assert len(session.events) == events
@@ -121,7 +126,7 @@ def test_a_refusal_changes_nothing(
 def test_every_reason_is_shown_above() -> None:
     reasons = [*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled]
 
-    assert {reason.code for reason in reasons} == {code for code, _, _ in REFUSALS}
+    assert {code_of(reason) for reason in reasons} == {code for code, _, _ in REFUSALS}
 
 
 def test_the_docstring_is_the_tree() -> None:
