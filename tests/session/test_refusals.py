@@ -124,7 +124,9 @@ def test_a_refusal_changes_nothing(
 
 
 def test_every_reason_is_shown_above() -> None:
-    reasons = [*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled]
+    reasons = {*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled}
+    # The limit of the metadata is a setting, so the store refuses in the core's words.
+    reasons -= {errors.MetadataTooLarge}
 
     assert {code_of(reason) for reason in reasons} == {code for code, _, _ in REFUSALS}
 
@@ -135,6 +137,13 @@ def test_the_docstring_is_the_tree() -> None:
 
     for reason in errors.CommandRefused.__subclasses__():
         assert words[words.index(reason.__name__) + 1] == reason.code
+
+
+def test_too_large_metadata_says_how_large() -> None:
+    refusal = errors.MetadataTooLarge(size_bytes=70, bytes_max=64)
+
+    assert str(refusal) == "the metadata would take 70 bytes of JSON; 64 are allowed"
+    assert (refusal.size_bytes, refusal.bytes_max) == (70, 64)
 
 
 def test_a_refusal_tells_its_fields() -> None:
