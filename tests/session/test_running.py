@@ -36,7 +36,7 @@ def test_complete_publishes_the_turn() -> None:
     assert (turn.state, turn.steps, turn.usage) == (TurnState.COMPLETED, (STEP,), USAGE)
     assert (turn.replies, turn.finished_at, turn.revision) == ((a_reply("Hello."),), change.event.at, 3)
     assert (turn.node, turn.variables) == (None, None)
-    assert (change.session.active_turn_id, change.session.active_position) == (None, None)
+    assert (change.session.active_turn_id, change.session.unfinished_count) == (None, 0)
     assert (change.event.type, change.event.line_from) == (EventType.TURN_COMPLETED, 0)
     assert change.revokes_run is False
 
@@ -53,7 +53,7 @@ def test_when_a_turn_ends_the_next_in_the_queue_becomes_active(outcome: str) -> 
         change = session.cancel("trn_1")
 
     assert session.turn("trn_1").state == outcome
-    assert (change.session.active_turn_id, change.session.active_position) == ("trn_2", 1)
+    assert (change.session.active_turn_id, change.session.unfinished_count) == ("trn_2", 1)
 
 
 def test_complete_stores_node_and_variables_in_full_when_either_changed() -> None:
