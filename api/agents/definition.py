@@ -80,7 +80,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     invalid_format`."""
 
 
-class DefinitionRefused(Exception):  # noqa: N818 -- a refusal, as everywhere in this project
+class DefinitionRefused(Exception):
     """The definition has faults; all of them are told."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:

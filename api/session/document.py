@@ -22,6 +22,9 @@ FORMAT = 1
 UNFINISHED_MAX = 9
 """Turns of one session that may be unfinished at once: the active one and eight in the queue."""
 
+VARIABLES_BYTES_MAX = 32 * 1024
+"""How much room the agent's variables may take, as compact JSON."""
+
 
 class SessionState(StrEnum):
     """Whether a session takes further commands."""
@@ -31,7 +34,7 @@ class SessionState(StrEnum):
 
 
 class TurnState(StrEnum):
-    """Where a turn is in its life. `running` is a state of a run, never of a turn: a claim moves no revision."""
+    """Where a turn is in its life. A run is `running`, a turn never: a claim moves no revision."""
 
     PENDING = "pending"
     AWAITING_APPROVAL = "awaiting_approval"
@@ -113,7 +116,7 @@ class TurnError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     """Why a turn failed, for the person who reads the session."""
 
     code: str
-    """Machine-readable, in the words of `api.models.base.ModelErrorCode` or of the runner (`attempts_exhausted`)."""
+    """A word of `api.models.base.ModelErrorCode`, or of the runner (`attempts_exhausted`)."""
     message: str
     provider: str | None = None
     provider_status: int | None = None
@@ -162,6 +165,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     branch: int
     position: int
     """0-based place on every line that this turn is part of."""
+    format: int = FORMAT
+    """The stored format of this turn; a turn written by an older release keeps its own."""
     state: TurnState
     revision: int
     """The session's revision that last changed this turn."""
@@ -196,6 +201,10 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parent: int | None
     """None for a branch that starts at position 0."""
     branch_point: int
+
+
+FIRST_BRANCH = Branch(number=0, parent=None, branch_point=0)
+"""The branch that every session begins with; no change opens it."""
 
 
 class DiscardedFuture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -268,9 +277,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     branch_count: int = 1
     """Branches ever opened; the next one takes this number."""
     unfinished_count: int = 0
-    """Turns at the end of the line that are not final, 0..UNFINISHED_MAX; the first of them is the active one."""
+    """Turns on the line that are not final, 0..UNFINISHED_MAX; all of them lie on the current branch."""
     active_turn_id: str | None = None
-    """The turn that a runner may claim; None when every turn is final."""
+    """The first unfinished turn, which a runner may claim; None when every turn is final."""
+    active_position: int | None = None
+    """Where the active turn stands; None when every turn is final.
+
+    The unfinished turns are those of the current branch from here on, less the queued ones cancelled alone.
+    """
     discarded_count: int = 0
     """Futures ever discarded; the last ordinal given."""
     node: str = "start"
@@ -289,7 +303,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A session as a command finds it: the header and its unfinished turns, in order of position."""
+    """A session as a command finds it: the header and exactly its unfinished turns, in order of position."""
 
     session: Session
     unfinished: tuple[Turn, ...] = ()
@@ -312,7 +326,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a command writes. Accepted whole when the revision still is `event.revision - 1`, or not at all."""
+    """All that a command writes: accepted whole while the revision is `event.revision - 1`, or not at all."""
 
     session: Session
     """The new header; its revision is one above the one that the command saw."""
@@ -328,12 +342,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata: dict[str, Any] | None = None
     """The new metadata; None when the command did not touch it."""
     revokes_run: bool = False
-    """The active turn was taken from whoever runs it: the epoch rises, so that the old run can publish nothing."""
+    """The active turn was taken from its runner: the epoch rises, so the old run can publish nothing."""
     event: Event
 
 
 class Creation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new session: its header at its first revision (or second, with a greeting), and what lies beside it."""
+    """A new session: its header at revision 1 (2 with a greeting), and what lies beside it."""
 
     session: Session
     context: dict[str, Any]

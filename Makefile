@@ -1,0 +1,50 @@
+# Every target runs in the environment of run.py; PYTHON=... names another one.
+
+VENV   ?= $(or $(TURNLEDGER_VENV),.venv)
+PYTHON ?= $(VENV)/bin/python
+UV     ?= uv
+RUN     = $(PYTHON) -m
+
+.PHONY: check check-static format format-check lint layers types test fresh bench constraints environment
+
+check: check-static test
+
+# All of `check` that is not the tests.
+check-static: format-check lint layers types fresh
+
+environment:
+ifeq ($(PYTHON),$(VENV)/bin/python)
+	@TURNLEDGER_VENV=$(abspath $(VENV)) python3 run.py install
+endif
+
+format: environment
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+format-check: environment
+	$(RUN) ruff format --check .
+
+lint: environment
+	$(RUN) ruff check .
+
+layers: environment
+	$(dir $(PYTHON))lint-imports
+
+types: environment
+	$(RUN) mypy
+
+test: environment
+	$(RUN) pytest -q -n 2
+
+# What is generated is as the code would generate it now.
+fresh: environment
+	$(RUN) api openapi --check
+	$(RUN) pytest -q tests/tidy
+
+bench: environment
+	$(RUN) bench
+
+# No URLs and no hosts in there: each machine fetches from where it is told to.
+constraints:
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --upgrade --output-file constraints.txt pyproject.toml

@@ -1,0 +1,122 @@
+"""Connections: how the service opens its pool, and the one place that retries a transaction."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import msgspec
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    # Only the stubs of asyncpg know these classes as generic.
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+_Result = TypeVar("_Result")
+
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+_RETRY_WAIT_SECONDS = 0.005
+_RETRY_WAIT_SECONDS_MAX = 0.2
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    size_max: int,
+    size_min: int = 1,
+    application_name: str = "turnledger",
+    connect_timeout_seconds: float = 10,
+    statement_timeout_seconds: float = 30,
+    lock_timeout_seconds: float = 2,
+    idle_in_transaction_timeout_seconds: float = 15,
+) -> Pool:
+    """Open a pool on which `json` columns are bytes in both directions, as they were written.
+
+    Nobody may set session state on its connections (SET without LOCAL, LISTEN, temporary tables, session
+    advisory locks): it is not reset when a connection is released, since that costs a round trip each time.
+    An open transaction is still rolled back.
+
+    The limits go to the server as start-up parameters. A PgBouncer in between must be told to let them pass
+    (`ignore_startup_parameters`).
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database cannot be reached, or turns us away.
+    """
+    limits = {
+        "application_name": application_name,
+        "statement_timeout": _milliseconds(statement_timeout_seconds),
+        "lock_timeout": _milliseconds(lock_timeout_seconds),
+        "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout_seconds),
+        # Our queries are short; compiling one takes longer than running it.
+        "jit": "off",
+    }
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=size_min,
+        max_size=size_max,
+        init=_prepare_connection,
+        reset=_keep_session,
+        timeout=connect_timeout_seconds,
+        # The server's own limit comes first and leaves a usable connection; this one is for a server that is
+        # gone.
+        command_timeout=statement_timeout_seconds + 5,
+        server_settings=limits,
+        **connect_options(dsn),
+    )
+
+
+def connect_options(dsn: str) -> dict[str, Any]:
+    """Return what `asyncpg.connect` needs beside the DSN: no TLS on this machine unless the DSN asks for it.
+
+    Without it asyncpg looks for certificates in the home folder, and fails if that cannot be read.
+    """
+    parts = urlsplit(dsn)
+    is_local = parts.hostname is None or parts.hostname in _LOOPBACK_HOSTS
+    asks = parse_qs(parts.query).get("sslmode", ["disable"]) != ["disable"]
+    return {"ssl": False} if is_local and not asks else {}
+
+
+async def retry_serialization(
+    operation: Callable[[], Awaitable[_Result]], *, attempts_max: int = 5
+) -> _Result:
+    """Run `operation`, a whole transaction, again when Postgres broke it to keep transactions apart.
+
+    Those are serialization failures (40001) and deadlocks (40P01); the transaction left nothing behind. The
+    last attempt's error is raised. Waits a random, growing time in between, so that the same two do not meet
+    again.
+    """
+    for attempt in range(1, attempts_max):
+        try:
+            return await operation()
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            wait_seconds = min(_RETRY_WAIT_SECONDS * 2**attempt, _RETRY_WAIT_SECONDS_MAX)
+            await asyncio.sleep(random.uniform(0, wait_seconds))  # noqa: S311  # no secret
+    return await operation()
+
+
+async def _prepare_connection(conn: Connection) -> None:
+    await conn.set_type_codec(
+        "json", schema="pg_catalog", encoder=_encode_json, decoder=bytes, format="binary"
+    )
+
+
+async def _keep_session(conn: Connection) -> None:
+    """Reset nothing: see `open_pool`."""
+
+
+def _encode_json(value: bytes | msgspec.Raw) -> bytes:
+    # bytes(5) would be five zero bytes, so the type is checked.
+    if not isinstance(value, bytes | bytearray | memoryview | msgspec.Raw):
+        raise TypeError(f"a json parameter is bytes or msgspec.Raw, not {type(value).__name__}")
+    return bytes(value)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,160 @@
+"""Runs: a runner's right to a turn. The lease gives liveness, the session's epoch gives safety."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from db.pool import Connection
+
+
+class ClaimedRow(NamedTuple):
+    """A turn that this runner may now execute."""
+
+    organization_id: UUID
+    session_id: UUID
+    turn_id: UUID
+    run_id: UUID
+    attempt: int
+    epoch: int
+
+
+# The session's row is the one that is locked: whoever commits or claims at this moment holds it, and the
+# next candidate is taken instead. Two claims that both believe in one turn meet at the index runs_running.
+_CLAIM = """
+WITH candidate AS (
+    SELECT s.organization_id, s.id AS session_id, t.id AS turn_id
+      FROM turns t
+      JOIN sessions s ON s.organization_id = t.organization_id AND s.id = t.session_id
+                     AND s.active_turn_id = t.id
+     WHERE t.state = 'pending'
+       AND NOT EXISTS (SELECT FROM runs r
+                        WHERE r.organization_id = t.organization_id AND r.turn_id = t.id
+                          AND r.state = 'running' AND r.lease_expires_at > now())
+     ORDER BY t.created_at
+     LIMIT 1
+       FOR UPDATE OF s SKIP LOCKED
+), lost AS (
+    UPDATE runs r SET state = 'lost', ended_at = now()
+      FROM candidate c
+     WHERE r.organization_id = c.organization_id AND r.turn_id = c.turn_id AND r.state = 'running'
+ RETURNING r.attempt
+), raised AS (
+    UPDATE sessions s SET epoch = s.epoch + 1
+      FROM candidate c
+     WHERE s.organization_id = c.organization_id AND s.id = c.session_id
+ RETURNING s.organization_id, s.id AS session_id, c.turn_id, s.epoch
+)
+INSERT INTO runs (organization_id, id, session_id, turn_id, attempt, epoch, runner, started_at, state,
+                  lease_expires_at)
+SELECT d.organization_id, $1, d.session_id, d.turn_id,
+       COALESCE((SELECT max(attempt) + 1 FROM lost),
+                (SELECT max(r.attempt) FROM runs r
+                  WHERE r.organization_id = d.organization_id AND r.turn_id = d.turn_id),
+                1),
+       d.epoch, $2, now(), 'running', now() + $3 * interval '1 second'
+  FROM raised d
+RETURNING organization_id, session_id, turn_id, id, attempt, epoch
+"""
+
+
+async def claim(conn: Connection, *, run_id: UUID, runner: str, lease_seconds: float) -> ClaimedRow | None:
+    """Take the oldest turn that waits for a runner, of any organization; None when none does.
+
+    Raises:
+        asyncpg.UniqueViolationError: another runner took the same turn at this moment; claim again.
+    """
+    row = await conn.fetchrow(_CLAIM, run_id, runner, lease_seconds)
+    return None if row is None else ClaimedRow(*row.values())
+
+
+_HEARTBEAT = """
+UPDATE runs SET lease_expires_at = now() + $3 * interval '1 second'
+ WHERE organization_id = $1 AND id = $2 AND state = 'running'
+RETURNING id
+"""
+
+
+async def heartbeat(conn: Connection, organization_id: UUID, run_id: UUID, *, lease_seconds: float) -> bool:
+    """Prolong a lease; False when the run has lost its turn."""
+    return await conn.fetchval(_HEARTBEAT, organization_id, run_id, lease_seconds) is not None
+
+
+class StepIntent(NamedTuple):
+    """A model or tool call that is about to be made."""
+
+    id: UUID
+    kind: str
+    purpose: str
+    speaker: str
+    provider: str | None
+    model: str | None
+    started_at: datetime
+    request: bytes
+
+
+_START_STEP = """
+INSERT INTO steps (organization_id, session_id, turn_id, run_id, attempt, id, kind, purpose, speaker,
+                   provider, model, started_at, request, state)
+SELECT organization_id, session_id, turn_id, id, attempt, $3, $4, $5, $6, $7, $8, $9, $10, 'started'
+  FROM runs
+ WHERE organization_id = $1 AND id = $2 AND state = 'running'
+   FOR SHARE
+RETURNING id
+"""
+
+
+async def start_step(conn: Connection, organization_id: UUID, run_id: UUID, step: StepIntent) -> bool:
+    """Record the intent of a call before it is made; False when the run has lost its turn."""
+    return await conn.fetchval(_START_STEP, organization_id, run_id, *step) is not None
+
+
+class StepRow(NamedTuple):
+    """A step of a turn, with its ledger row where it has one."""
+
+    id: UUID
+    run_id: UUID
+    kind: str
+    purpose: str
+    speaker: str
+    provider: str | None
+    model: str | None
+    state: str
+    started_at: datetime
+    result: bytes | None
+    latency_ms: int | None
+    input_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    cost: object
+    currency: str | None
+
+
+_STEPS = """
+SELECT s.id, s.run_id, s.kind, s.purpose, s.speaker, s.provider, s.model, s.state, s.started_at, s.result,
+       u.latency_ms, u.input_tokens, u.cached_tokens, u.cache_write_tokens, u.output_tokens,
+       u.reasoning_tokens, u.cost, u.currency
+  FROM steps s
+  LEFT JOIN usage_entries u ON u.organization_id = s.organization_id AND u.step_id = s.id
+                           AND u.corrects_id IS NULL
+ WHERE s.organization_id = $1 AND s.turn_id = $2
+ ORDER BY s.started_at, s.id
+"""
+
+
+async def steps(conn: Connection, organization_id: UUID, turn_id: UUID) -> list[StepRow]:
+    """Read the steps of a turn, of every run, in the order in which they were started."""
+    rows = await conn.fetch(_STEPS, organization_id, turn_id)
+    return [StepRow(*row.values()) for row in rows]
+
+
+_LOCK_CURRENT = """
+SELECT id FROM runs WHERE organization_id = $1 AND turn_id = $2 AND state = 'running' FOR UPDATE
+"""
+
+
+async def lock_current(conn: Connection, organization_id: UUID, turn_id: UUID) -> UUID | None:
+    """Hold the run of a turn until the transaction ends; None when no runner holds the turn."""
+    run_id: UUID | None = await conn.fetchval(_LOCK_CURRENT, organization_id, turn_id)
+    return run_id

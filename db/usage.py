@@ -1,0 +1,220 @@
+"""The ledger: a call settles in the statement that records its step's end; the feed that billing reads."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from db.pool import Connection
+
+
+class Settlement(NamedTuple):
+    """What a finished call cost, and what it answered."""
+
+    state: str
+    ended_at: datetime
+    result: bytes | None
+    entry_id: UUID
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    unit_prices: bytes | None
+    price_source: str | None
+    cost: Decimal | None
+    currency: str
+    source: str
+    billable: bool
+    billable_reason: str
+    latency_ms: int
+
+
+# Guarded by neither revision nor epoch: what a call cost always commits. Only the first settlement of a
+# step finds it `started`. The organization's counter is taken last and held until the commit, so that the
+# sequence has no gaps and becomes visible in order.
+_SETTLE = """
+WITH ended AS (
+    UPDATE steps
+       SET state = $3, ended_at = $4, result = CASE WHEN is_redacted THEN NULL ELSE $5::json END
+     WHERE organization_id = $1 AND id = $2 AND state = 'started'
+ RETURNING organization_id, session_id, turn_id, run_id, id, attempt, purpose, speaker, provider
+), totals AS (
+    INSERT INTO session_totals AS t (organization_id, session_id, call_count, input_tokens, cached_tokens,
+                                     cache_write_tokens, output_tokens, reasoning_tokens, cost, unknown_count)
+    SELECT organization_id, session_id, 1, $8, $9, $10, $11, $12, COALESCE($15::numeric, 0),
+           CASE WHEN $15::numeric IS NULL THEN 1 ELSE 0 END
+      FROM ended
+    ON CONFLICT (organization_id, session_id) DO UPDATE
+       SET call_count = t.call_count + 1,
+           input_tokens = t.input_tokens + EXCLUDED.input_tokens,
+           cached_tokens = t.cached_tokens + EXCLUDED.cached_tokens,
+           cache_write_tokens = t.cache_write_tokens + EXCLUDED.cache_write_tokens,
+           output_tokens = t.output_tokens + EXCLUDED.output_tokens,
+           reasoning_tokens = t.reasoning_tokens + EXCLUDED.reasoning_tokens,
+           cost = t.cost + EXCLUDED.cost,
+           unknown_count = t.unknown_count + EXCLUDED.unknown_count
+ RETURNING t.organization_id
+), counter AS (
+    UPDATE organization_ledgers l
+       SET last_seq = l.last_seq + 1,
+           call_count = l.call_count + 1,
+           input_tokens = l.input_tokens + $8,
+           cached_tokens = l.cached_tokens + $9,
+           cache_write_tokens = l.cache_write_tokens + $10,
+           output_tokens = l.output_tokens + $11,
+           reasoning_tokens = l.reasoning_tokens + $12,
+           cost = l.cost + COALESCE($15::numeric, 0),
+           unknown_count = l.unknown_count + CASE WHEN $15::numeric IS NULL THEN 1 ELSE 0 END
+      FROM totals t
+     WHERE l.organization_id = t.organization_id
+ RETURNING l.last_seq
+)
+INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt, speaker,
+                           purpose, provider, model, input_tokens, cached_tokens, cache_write_tokens,
+                           output_tokens, reasoning_tokens, unit_prices, price_source, cost, currency, source,
+                           outcome, billable, billable_reason, latency_ms, created_at)
+SELECT e.organization_id, c.last_seq, $6, e.session_id, e.turn_id, e.run_id, e.id, e.attempt, e.speaker,
+       e.purpose, e.provider, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $3, $18, $19, $20, $4
+  FROM ended e, counter c
+RETURNING seq
+"""
+
+
+async def settle(
+    conn: Connection, organization_id: UUID, step_id: UUID, settlement: Settlement
+) -> int | None:
+    """End a step, add its row to the ledger and its amounts to the totals; answers the row's sequence number.
+
+    None when the step is settled already: nothing is written a second time.
+    """
+    seq: int | None = await conn.fetchval(_SETTLE, organization_id, step_id, *settlement)
+    return seq
+
+
+class EntryRow(NamedTuple):
+    """One row of the ledger."""
+
+    seq: int
+    id: UUID
+    session_id: UUID
+    turn_id: UUID
+    run_id: UUID
+    step_id: UUID
+    attempt: int
+    corrects_id: UUID | None
+    speaker: str
+    purpose: str
+    provider: str
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    unit_prices: bytes | None
+    price_source: str | None
+    cost: Decimal | None
+    currency: str
+    source: str
+    outcome: str
+    billable: bool
+    billable_reason: str
+    latency_ms: int | None
+    created_at: datetime
+
+
+_ENTRIES = """
+SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, speaker, purpose, provider, model,
+       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, unit_prices,
+       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at
+  FROM usage_entries
+ WHERE organization_id = $1 AND seq > $2 AND ($3::uuid IS NULL OR session_id = $3)
+ ORDER BY seq
+ LIMIT $4
+"""
+
+
+async def entries(
+    conn: Connection, organization_id: UUID, *, after: int, session_id: UUID | None, limit: int
+) -> list[EntryRow]:
+    """Read the ledger behind a sequence number, in order; of one session if given."""
+    rows = await conn.fetch(_ENTRIES, organization_id, after, session_id, limit)
+    return [EntryRow(*row.values()) for row in rows]
+
+
+class TotalsRow(NamedTuple):
+    """Sums over ledger rows."""
+
+    call_count: int
+    input_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost: Decimal
+    unknown_count: int
+
+
+class HeadRow(NamedTuple):
+    """The end of an organization's ledger, and its totals."""
+
+    last_seq: int
+    totals: TotalsRow
+
+
+_HEAD = """
+SELECT last_seq, call_count, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+       cost, unknown_count
+  FROM organization_ledgers WHERE organization_id = $1
+"""
+
+
+async def head(conn: Connection, organization_id: UUID) -> HeadRow:
+    """Read the last sequence number and the totals of an organization that is known to exist."""
+    row = await conn.fetchrow(_HEAD, organization_id)
+    assert row is not None
+    last_seq, *totals = row.values()
+    return HeadRow(last_seq, TotalsRow(*totals))
+
+
+_SESSION_TOTALS = """
+SELECT call_count, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
+       unknown_count
+  FROM session_totals WHERE organization_id = $1 AND session_id = $2
+"""
+
+
+async def session_totals(conn: Connection, organization_id: UUID, session_id: UUID) -> TotalsRow:
+    """Read the sums of a session's ledger rows; zeros when it has none."""
+    row = await conn.fetchrow(_SESSION_TOTALS, organization_id, session_id)
+    return TotalsRow(0, 0, 0, 0, 0, 0, Decimal(0), 0) if row is None else TotalsRow(*row.values())
+
+
+_OF_STRETCHES = """
+SELECT count(*), COALESCE(sum(u.input_tokens), 0)::bigint, COALESCE(sum(u.cached_tokens), 0)::bigint,
+       COALESCE(sum(u.cache_write_tokens), 0)::bigint, COALESCE(sum(u.output_tokens), 0)::bigint,
+       COALESCE(sum(u.reasoning_tokens), 0)::bigint, COALESCE(sum(u.cost), 0),
+       count(*) FILTER (WHERE u.cost IS NULL)
+  FROM unnest($3::int[], $4::int[], $5::int[]) AS s(branch, first, until)
+  JOIN turns t ON t.organization_id = $1 AND t.session_id = $2 AND t.branch = s.branch
+              AND t.position >= s.first AND t.position < s.until
+  JOIN usage_entries u ON u.organization_id = t.organization_id AND u.session_id = t.session_id
+                      AND u.turn_id = t.id
+"""
+
+
+async def of_stretches(
+    conn: Connection,
+    organization_id: UUID,
+    session_id: UUID,
+    *,
+    branches: list[int],
+    firsts: list[int],
+    ends: list[int],
+) -> TotalsRow:
+    """Sum the ledger rows of the turns at positions `first .. end - 1` of some branches."""
+    row = await conn.fetchrow(_OF_STRETCHES, organization_id, session_id, branches, firsts, ends)
+    assert row is not None
+    return TotalsRow(*row.values())
