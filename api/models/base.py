@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from api.models.text import storable
+
 ERROR_MESSAGE_CHARACTERS_MAX = 500
 """A provider's own words are cut to this length, because they are kept in the turn that failed."""
 
@@ -169,6 +171,7 @@ class ModelClient(Protocol):
 
 
 def _shortened(message: str) -> str:
+    message = storable(message)
     if len(message) <= ERROR_MESSAGE_CHARACTERS_MAX:
         return message
     return message[: ERROR_MESSAGE_CHARACTERS_MAX - 1] + "…"

@@ -21,6 +21,7 @@ from api.models.base import (
     StreamItem,
     TextDelta,
 )
+from api.models.text import StorableStream
 
 AdapterItem = TextDelta | Finished | ModelUsage | None
 """Usage is what the provider has counted so far, which a later failure then tells. None is a sign of life
@@ -88,6 +89,7 @@ async def _one_attempt(
     loop = asyncio.get_running_loop()
     finished: Finished | None = None
     usage: ModelUsage | None = None
+    spoken = StorableStream()
     wait_seconds = limits.first_text_seconds
     async with aclosing(source):
         while True:
@@ -114,11 +116,14 @@ async def _one_attempt(
                 raise
             if isinstance(item, TextDelta):
                 wait_seconds = limits.stall_seconds
-                yield item
+                if text := spoken.feed(item.text):
+                    yield TextDelta(text)
             elif isinstance(item, Finished):
                 finished = item
             elif item is not None:
                 usage = item
+    if rest := spoken.end():
+        yield TextDelta(rest)
     if finished is None:
         message = "The stream ended without a finish reason."
         raise ModelError(ModelErrorCode.STREAM_BROKEN, message, provider=provider, usage=usage)
