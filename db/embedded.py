@@ -199,7 +199,10 @@ class Server:
         if is_last and self._guard:
             # It waited for us to leave, and finds nothing to do.
             await asyncio.to_thread(self._guard.wait, _STOP_SECONDS_MAX)
-        _LEFT_TO_OTHERS.extend(process for process in (self._child, self._guard) if process)
+        for process in (self._child, self._guard):
+            if process and process.poll() is None:
+                # It ends with the last user. Popen would complain that nobody waits for it.
+                process.returncode = 0
         self._child = self._guard = None
 
     async def _enter(self) -> None:
@@ -279,6 +282,7 @@ class Server:
                 self.port = pid_file.port
                 # Only our server knows our password, so an answer also proves whose it is.
                 if await self._answers():
+                    self._child = None
                     return True
             if time.monotonic() > deadline:
                 raise self._not_started("it runs, but does not answer")
@@ -305,7 +309,7 @@ class Server:
             raise
         self._child = child
         self._folders.port.write_text(f"{self.port}\n")
-        if self._guarded:
+        if self._guarded and self._guard is None:
             self._guard = self._spawn_guard()
 
     async def _wait_for(self, child: subprocess.Popen[bytes]) -> None:
@@ -495,9 +499,6 @@ class Server:
 
 
 _PROC_CWD = Path("/proc/self/cwd")
-
-# Processes that we started and that others may still need: kept so that they are reaped when they end.
-_LEFT_TO_OTHERS: list[subprocess.Popen[bytes]] = []
 
 
 class _Folders:
