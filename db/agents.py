@@ -80,7 +80,9 @@ SELECT id, name, latest_version, created_at
 """
 
 
-async def listed(conn: Connection, organization_id: UUID, *, before: UUID | None, limit: int) -> list[AgentRow]:
+async def listed(
+    conn: Connection, organization_id: UUID, *, before: UUID | None, limit: int
+) -> list[AgentRow]:
     """Read agents, newest created first."""
     rows = await conn.fetch(_LIST, organization_id, before, limit)
     return [AgentRow(*row.values()) for row in rows]

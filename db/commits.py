@@ -108,7 +108,8 @@ WITH swapped AS (
       FROM swapped WHERE $16::uuid IS NOT NULL
 ), changed AS (
     UPDATE turns t SET state = c.state, revision = s.revision, body = c.body
-      FROM swapped s, unnest($22::int[], $23::int[], $24::text[], $25::json[]) AS c(branch, position, state, body)
+      FROM swapped s,
+           unnest($22::int[], $23::int[], $24::text[], $25::json[]) AS c(branch, position, state, body)
      WHERE t.organization_id = s.organization_id AND t.session_id = s.id
        AND t.branch = c.branch AND t.position = c.position
 ), run_ended AS (

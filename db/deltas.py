@@ -25,7 +25,8 @@ _FLUSH = """
 WITH held AS (
     SELECT r.organization_id, r.session_id, r.turn_id, r.id
       FROM runs r
-      JOIN (SELECT DISTINCT organization_id, run_id FROM unnest($1::uuid[], $2::uuid[]) AS f(organization_id, run_id)) f
+      JOIN (SELECT DISTINCT organization_id, run_id
+              FROM unnest($1::uuid[], $2::uuid[]) AS f(organization_id, run_id)) f
         ON f.organization_id = r.organization_id AND f.run_id = r.id
      WHERE r.state = 'running'
        FOR SHARE OF r

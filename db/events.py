@@ -40,7 +40,9 @@ SELECT min(line_from) FROM events WHERE organization_id = $1 AND session_id = $2
 """
 
 
-async def line_from(conn: Connection, organization_id: UUID, session_id: UUID, *, revision: int) -> int | None:
+async def line_from(
+    conn: Connection, organization_id: UUID, session_id: UUID, *, revision: int
+) -> int | None:
     """The lowest position whose occupant or content changed behind a revision; None when none did."""
     value: int | None = await conn.fetchval(_LINE_FROM, organization_id, session_id, revision)
     return value

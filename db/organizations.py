@@ -50,7 +50,8 @@ class KeyRow(NamedTuple):
 
 
 _CREATE_KEY = """
-INSERT INTO api_keys (organization_id, id, name, key_sha256, prefix, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO api_keys (organization_id, id, name, key_sha256, prefix, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 
 

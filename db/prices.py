@@ -36,10 +36,10 @@ async def of_provider(conn: Connection, organization_id: UUID, provider: str) ->
 
 
 _INSERT = """
-INSERT INTO prices (organization_id, provider, model_pattern, valid_from, input_per_million, cached_per_million,
-                    cache_write_per_million, output_per_million, per_call)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::numeric[], $7::numeric[],
-                         $8::numeric[], $9::numeric[])
+INSERT INTO prices (organization_id, provider, model_pattern, valid_from, input_per_million,
+                    cached_per_million, cache_write_per_million, output_per_million, per_call)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::numeric[],
+                         $7::numeric[], $8::numeric[], $9::numeric[])
 """
 
 

@@ -93,8 +93,8 @@ class StepIntent(NamedTuple):
 
 
 _START_STEP = """
-INSERT INTO steps (organization_id, session_id, turn_id, run_id, attempt, id, kind, purpose, speaker, provider,
-                   model, started_at, request, state)
+INSERT INTO steps (organization_id, session_id, turn_id, run_id, attempt, id, kind, purpose, speaker,
+                   provider, model, started_at, request, state)
 SELECT organization_id, session_id, turn_id, id, attempt, $3, $4, $5, $6, $7, $8, $9, $10, 'started'
   FROM runs
  WHERE organization_id = $1 AND id = $2 AND state = 'running'
@@ -149,22 +149,12 @@ async def steps(conn: Connection, organization_id: UUID, turn_id: UUID) -> list[
     return [StepRow(*row.values()) for row in rows]
 
 
-class CurrentRow(NamedTuple):
-    """The run that holds a turn now."""
-
-    id: UUID
-    turn_id: UUID
-    attempt: int
-    started_at: datetime
-
-
-_CURRENT = """
-SELECT id, turn_id, attempt, started_at
-  FROM runs WHERE organization_id = $1 AND turn_id = $2 AND state = 'running'
+_LOCK_CURRENT = """
+SELECT id FROM runs WHERE organization_id = $1 AND turn_id = $2 AND state = 'running' FOR UPDATE
 """
 
 
-async def current(conn: Connection, organization_id: UUID, turn_id: UUID) -> CurrentRow | None:
-    """Read the run of a turn; None when no runner holds it."""
-    row = await conn.fetchrow(_CURRENT, organization_id, turn_id)
-    return None if row is None else CurrentRow(*row.values())
+async def lock_current(conn: Connection, organization_id: UUID, turn_id: UUID) -> UUID | None:
+    """Hold the run of a turn until the transaction ends; None when no runner holds the turn."""
+    run_id: UUID | None = await conn.fetchval(_LOCK_CURRENT, organization_id, turn_id)
+    return run_id

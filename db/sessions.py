@@ -13,13 +13,14 @@ class HeaderRow(NamedTuple):
     revision: int
     epoch: int
     document: bytes
-    deleted_at: datetime | None
+    context: bytes
+    metadata: bytes
     unfinished: list[bytes]
     """Bodies of the turns that are not final, by position."""
 
 
 _LOAD = """
-SELECT s.revision, s.epoch, s.document, s.deleted_at,
+SELECT s.revision, s.epoch, s.document, s.context, s.metadata,
        CASE WHEN s.active_turn_id IS NULL THEN '{}'::json[]
             ELSE ARRAY(SELECT t.body
                          FROM turns a
@@ -30,12 +31,12 @@ SELECT s.revision, s.epoch, s.document, s.deleted_at,
                         ORDER BY t.position)
        END AS unfinished
   FROM sessions s
- WHERE s.organization_id = $1 AND s.id = $2
+ WHERE s.organization_id = $1 AND s.id = $2 AND s.deleted_at IS NULL
 """
 
 
 async def load(conn: Connection, organization_id: UUID, session_id: UUID) -> HeaderRow | None:
-    """Read a header and its unfinished turns; None when the organization has no such session."""
+    """Read a header and its unfinished turns; None when the organization has no such session (any more)."""
     row = await conn.fetchrow(_LOAD, organization_id, session_id)
     return None if row is None else HeaderRow(*row.values())
 
@@ -50,16 +51,6 @@ async def lock(conn: Connection, organization_id: UUID, session_id: UUID) -> Non
     await conn.execute(_LOCK, organization_id, session_id)
 
 
-_EXISTS = """
-SELECT EXISTS (SELECT FROM sessions WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL)
-"""
-
-
-async def exists(conn: Connection, organization_id: UUID, session_id: UUID) -> bool:
-    """Whether the organization has this session, and has not deleted it."""
-    return bool(await conn.fetchval(_EXISTS, organization_id, session_id))
-
-
 _REVISION = """
 SELECT revision FROM sessions WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 """
@@ -69,25 +60,6 @@ async def revision(conn: Connection, organization_id: UUID, session_id: UUID) ->
     """The session's revision now; None when there is no such session."""
     value: int | None = await conn.fetchval(_REVISION, organization_id, session_id)
     return value
-
-
-class DetailsRow(NamedTuple):
-    """What lies beside the header."""
-
-    context: bytes
-    metadata: bytes
-
-
-_DETAILS = """
-SELECT context, metadata FROM sessions WHERE organization_id = $1 AND id = $2
-"""
-
-
-async def details(conn: Connection, organization_id: UUID, session_id: UUID) -> DetailsRow:
-    """Read context and metadata of a session that is known to exist."""
-    row = await conn.fetchrow(_DETAILS, organization_id, session_id)
-    assert row is not None
-    return DetailsRow(*row.values())
 
 
 class ListedRow(NamedTuple):
@@ -127,7 +99,7 @@ async def listed(
     session_id: UUID | None,
     limit: int,
 ) -> list[ListedRow]:
-    """Read headers, newest created first. A filter of None does not filter; `name_prefix` is compared in lower case."""
+    """Read headers, newest created first. A filter of None does not filter; case does not count in names."""
     pattern = None if name_prefix is None else _like_prefix(name_prefix.lower())
     rows = await conn.fetch(
         _LIST, organization_id, before, state, agent_id, active_since, pattern, session_id, limit
@@ -148,7 +120,8 @@ WITH erased AS (
     UPDATE runs r SET state = 'revoked', ended_at = $4
       FROM erased e
      WHERE r.organization_id = e.organization_id AND r.state = 'running'
-       AND r.turn_id IN (SELECT t.id FROM turns t WHERE t.organization_id = e.organization_id AND t.session_id = e.id)
+       AND r.turn_id IN (SELECT t.id FROM turns t
+                          WHERE t.organization_id = e.organization_id AND t.session_id = e.id)
 ), steps_redacted AS (
     UPDATE steps s SET is_redacted = true, result = NULL, request = '{}'
       FROM erased e WHERE s.organization_id = e.organization_id AND s.session_id = e.id

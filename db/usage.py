@@ -82,7 +82,9 @@ RETURNING seq
 """
 
 
-async def settle(conn: Connection, organization_id: UUID, step_id: UUID, settlement: Settlement) -> int | None:
+async def settle(
+    conn: Connection, organization_id: UUID, step_id: UUID, settlement: Settlement
+) -> int | None:
     """End a step, add its row to the ledger and its amounts to the totals; answers the row's sequence number.
 
     None when the step is settled already: nothing is written a second time.
@@ -212,7 +214,7 @@ async def of_stretches(
     firsts: list[int],
     ends: list[int],
 ) -> TotalsRow:
-    """Sum the ledger rows of the turns on some stretches of a line (positions `first .. end - 1` of a branch)."""
+    """Sum the ledger rows of the turns at positions `first .. end - 1` of some branches."""
     row = await conn.fetchrow(_OF_STRETCHES, organization_id, session_id, branches, firsts, ends)
     assert row is not None
     return TotalsRow(*row.values())

@@ -46,6 +46,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """How long one turn may run before it fails."""
 
 
+_NO_LIMITS = Limits()
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One published edition of an agent; it never changes, a newer version takes its place."""
 
@@ -56,7 +59,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """None: the user speaks first."""
     speaker: str | None = None
     """The name under which the agent replies; None means `SPEAKER_DEFAULT`."""
-    limits: Limits = Limits()
+    limits: Limits = _NO_LIMITS
     temperature: float | None = None
     """None leaves it to the model."""
 
@@ -77,7 +80,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     invalid_format`."""
 
 
-class DefinitionRefused(Exception):  # noqa: N818 -- a refusal, as everywhere in this project
+class DefinitionRefused(Exception):
     """The definition has faults; all of them are told."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
@@ -102,7 +105,11 @@ def parse(data: bytes | dict[str, Any]) -> Definition:
     _check_object(value, "", _FIELDS, faults, required=("model",))
     if faults:
         raise DefinitionRefused(tuple(faults))
-    return msgspec.convert(value, Definition)
+    definition = msgspec.convert(value, Definition)
+    if definition.limits == _NO_LIMITS:
+        # msgspec leaves a default out only when it is the very same object; the digest relies on that.
+        definition = msgspec.structs.replace(definition, limits=_NO_LIMITS)
+    return definition
 
 
 def digest(definition: Definition) -> str:

@@ -86,7 +86,7 @@ def _decode(
 def _upgraded(stored: bytes | str, *, number: int, what: str, upgrades: Mapping[int, Upgrade]) -> bytes:
     if number > FORMAT:
         raise CorruptDocument(
-            what=what, reason=f"format {number} is newer than this release, which reads {FORMAT}"
+            what=what, reason=f"format {number} is newer than {FORMAT}, the newest known here"
         )
     value = msgspec.json.decode(stored)
     for older in range(number, FORMAT):

@@ -14,6 +14,7 @@
         TurnFinal                      turn-final
         TurnUnfinished                 turn-unfinished
         VariablesTooLarge              variables-too-large
+        MetadataTooLarge               metadata-too-large
     AlreadyCancelled               no refusal: what was asked for is so already; nothing has changed
     InvariantViolated              broken, and ours: a clause of the law does not hold
     CorruptDocument                broken: stored bytes that are no session and no turn
@@ -21,8 +22,6 @@
 Every class has a `code` for machines and fields for programs; the message is made from the fields and
 nobody parses it.
 """
-
-# ruff: noqa: N818 - the names say what happened (`SessionEnded`); a suffix `Error` would add nothing.
 
 from typing import ClassVar
 
@@ -166,8 +165,18 @@ class VariablesTooLarge(CommandRefused):
 
     code = "variables-too-large"
 
+    def __init__(self, *, bytes_max: int) -> None:
+        super().__init__(f"the variables take more than {bytes_max} bytes of JSON")
+        self.bytes_max = bytes_max
+
+
+class MetadataTooLarge(CommandRefused):
+    """The metadata, with the patch applied, takes more room than a session may store."""
+
+    code = "metadata-too-large"
+
     def __init__(self, *, size_bytes: int, bytes_max: int) -> None:
-        super().__init__(f"the variables take {size_bytes} bytes of JSON; {bytes_max} are allowed")
+        super().__init__(f"the metadata would take {size_bytes} bytes of JSON; {bytes_max} are allowed")
         self.size_bytes = size_bytes
         self.bytes_max = bytes_max
 

@@ -29,6 +29,11 @@ def require(holds: bool, clause: str) -> None:
         raise InvariantViolated(clause)
 
 
+def fits(variables: dict[str, Any] | None) -> bool:
+    """Whether a turn may store these variables."""
+    return len(msgspec.json.encode(variables)) <= VARIABLES_BYTES_MAX
+
+
 def check(document: Document) -> None:
     """Raise InvariantViolated, naming the clause, unless every clause holds."""
     check_session(document.session)
@@ -57,21 +62,17 @@ def check_session(session: Session) -> None:
     require((session.ended_at is not None) == is_ended, "an ended session says when, an open one does not")
     require(not (is_ended and is_active), "an ended session has no unfinished turn")
     require(is_ended or session.resolution is None, "an open session has no resolution")
-    require(_size_bytes(session.variables) <= VARIABLES_BYTES_MAX, "the variables are bounded")
+    require(fits(session.variables), "the variables are bounded")
 
 
 def check_turn(turn: Turn) -> None:
     """The clauses that a turn can be held to alone."""
-    require(
-        turn.position >= 0 and turn.branch >= 0 and turn.revision >= 1, "a turn has a place and a revision"
-    )
+    require(turn.position >= 0 and turn.branch >= 0 and turn.revision >= 1, "a turn has place and revision")
     require((turn.finished_at is not None) == turn.state.is_final, "a final turn says when, no other does")
-    require(
-        (turn.error is not None) == (turn.state is TurnState.FAILED), "a failed turn says why, no other does"
-    )
+    require((turn.error is not None) == (turn.state is TurnState.FAILED), "only a failed turn says why")
     require((turn.node is None) == (turn.variables is None), "node and variables are stored together")
     require(turn.state is not TurnState.FAILED or turn.node is None, "a failed turn changes no node")
-    require(_size_bytes(turn.variables) <= VARIABLES_BYTES_MAX, "the variables of a turn are bounded")
+    require(fits(turn.variables), "the variables of a turn are bounded")
     require(turn.copied_from is None or turn.usage is None, "a copied turn has no usage")
 
 
@@ -92,9 +93,7 @@ def _check_line(document: Document) -> None:
     session, turns = document.session, document.turns
     line = line_of(document.branches, session.branch, session.turn_count)
     require([turn.position for turn in turns] == list(range(session.turn_count)), "positions are dense")
-    require(
-        [(t.branch, t.position) for t in turns] == list(line.places()), "the line is its branches end to end"
-    )
+    require([(t.branch, t.position) for t in turns] == list(line.places()), "the line is its branches")
     require(not turns or turns[-1].branch == session.branch, "the current branch holds the end of the line")
 
 
@@ -113,7 +112,7 @@ def _check_unfinished(document: Document) -> None:
     require(active.position == session.active_position, "the header says where the active turn stands")
     require({turn.state for turn in queued} <= {TurnState.PENDING}, "a queued turn is pending")
     require(
-        {turn.branch for turn in unfinished} == {session.branch}, "unfinished turns lie on the current branch"
+        {turn.branch for turn in unfinished} == {session.branch}, "the unfinished are on the current branch"
     )
 
 
@@ -149,11 +148,7 @@ def _check_standing(document: Document) -> None:
     session = document.session
     storing = [turn for turn in document.turns[: session.cursor] if turn.node is not None]
     if storing:
+        require(session.node == storing[-1].node, "the node is that of the newest turn in effect")
         require(
-            session.node == storing[-1].node, "the node is that of the newest turn in effect that stores one"
+            session.variables == storing[-1].variables, "the variables are those of that turn"
         )
-        require(session.variables == storing[-1].variables, "the variables are those of that turn")
-
-
-def _size_bytes(variables: dict[str, Any] | None) -> int:
-    return len(msgspec.json.encode(variables))

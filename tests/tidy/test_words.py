@@ -21,11 +21,11 @@ HOSTS = re.compile(
 
 
 def lines_with(pattern: re.Pattern[str], files: dict[str, str]) -> list[str]:
-    """List `file:line` of every match; vendored files speak for themselves."""
+    """List `file:line` of every match."""
     return [
         f"{name}:{number}"
         for name, text in files.items()
-        if "/vendor/" not in name and name != ITSELF
+        if name != ITSELF
         for number, line in enumerate(text.splitlines(), start=1)
         if pattern.search(line)
     ]

@@ -28,7 +28,7 @@ from api.session.document import (
     TurnState,
     Usage,
 )
-from api.session.invariants import require
+from api.session.invariants import fits, require
 from api.session.line import Line
 
 
@@ -209,6 +209,7 @@ def _cancelled_turn(turn: Turn, *, partial: Partial | None, revision: int, now: 
     ended = msgspec.structs.replace(turn, state=TurnState.CANCELLED, revision=revision, finished_at=now)
     if partial is None:
         return ended
+    require(fits(partial.variables), "the variables of a turn are bounded")
     return msgspec.structs.replace(
         ended,
         replies=_cut_off(partial.replies),

@@ -20,7 +20,7 @@ from api.session.document import (
     TurnState,
     Usage,
 )
-from api.session.invariants import require
+from api.session.invariants import fits, require
 
 from ._writing import Partial, admit, cancelled, standing, turn_effects, written
 
@@ -51,10 +51,8 @@ def complete(
     active = _active(head, turn_id)
     if TurnState.COMPLETED not in TURN_TRANSITIONS[active.state]:
         raise errors.TurnAwaitsApproval(turn_id)
-    if variables is not None:
-        size_bytes = len(msgspec.json.encode(variables))
-        if size_bytes > VARIABLES_BYTES_MAX:
-            raise errors.VariablesTooLarge(size_bytes=size_bytes, bytes_max=VARIABLES_BYTES_MAX)
+    if not fits(variables):
+        raise errors.VariablesTooLarge(bytes_max=VARIABLES_BYTES_MAX)
 
     completed = msgspec.structs.replace(
         active,

@@ -1,0 +1,72 @@
+"""The hub: wakes whoever waits in this process after a commit. A hint only; the database decides.
+
+A listener holds one flag and no queue, so a slow one costs nothing: it finds the flag raised, reads the
+state from the database and lowers it. A lost wake-up costs a poll interval and nothing else.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import msgspec
+
+ANY_RUNNER = "runners"
+"""Where runners listen for turns that wait for one."""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a commit tells the listeners of this process."""
+
+    session_id: UUID
+    is_claimable: bool
+    """A turn of the session may wait for a runner now."""
+
+
+class Listener:
+    """One who waits for a sign."""
+
+    def __init__(self) -> None:
+        self._sign = asyncio.Event()
+
+    def raise_sign(self) -> None:
+        """Wake the listener, now or when it next waits."""
+        self._sign.set()
+
+    async def wait(self, *, seconds_max: float) -> bool:
+        """Wait for the sign and lower it; False when the time passed without one."""
+        try:
+            async with asyncio.timeout(seconds_max):
+                await self._sign.wait()
+        except TimeoutError:
+            return False
+        self._sign.clear()
+        return True
+
+
+class Hub:
+    """Passes the notices of this process's commits to its listeners."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[UUID | str, set[Listener]] = {}
+
+    @contextmanager
+    def listening(self, to: UUID | str) -> Iterator[Listener]:
+        """Listen to one session, or to `ANY_RUNNER`. What is committed from here on raises the sign."""
+        listener = Listener()
+        group = self._listeners.setdefault(to, set())
+        group.add(listener)
+        try:
+            yield listener
+        finally:
+            group.discard(listener)
+            if not group:
+                self._listeners.pop(to, None)
+
+    def tell(self, notice: Notice) -> None:
+        """Raise the sign of everyone whom a commit may concern."""
+        for listener in self._listeners.get(notice.session_id, ()):
+            listener.raise_sign()
+        if notice.is_claimable:
+            for listener in self._listeners.get(ANY_RUNNER, ()):
+                listener.raise_sign()

@@ -1,0 +1,410 @@
+"""What can go wrong in a call, and how it is answered: one class per reason, one table of statuses.
+
+    ApiError                     raised by the HTTP layer
+        Malformed                a header, a token or the JSON text cannot be read     400
+        ContradictingPreconditions                                                    400
+        Unauthorized                                                                  401
+        Forbidden                                                                     403
+        NotFound                 missing or another organization's: the same answer    404
+        BodyTooLarge                                                                  413
+        UnsupportedMediaType                                                          415
+        Invalid                  every fault at once                                   422
+        IdempotencyKeyReused                                                          422
+        PreconditionRequired                                                          428
+        StaleRevision            the body's `expected_revision` is not the revision    409
+            PreconditionFailed   the same of `If-Match`                                412
+        RequestInFlight                                                               409
+        Unavailable                                                                   503
+
+What the core refuses (`api.session.errors`) is answered by the same table; Litestar's own errors keep their
+status.
+"""
+
+# ruff: noqa: N818 - the names say what happened, as those of the core do.
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from loguru import logger
+
+from api.routes.etags import etag_of
+from api.routes.problems import (
+    MEDIA_TYPE,
+    ConflictChange,
+    ConflictProblem,
+    Document,
+    Fault,
+    InvalidProblem,
+    Problem,
+    advise,
+)
+from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
+
+
+class ApiError(Exception):
+    """The call is not done. The message is the problem's `detail`."""
+
+    code: ClassVar[str]
+
+    @property
+    def detail(self) -> str:
+        """The message, for people."""
+        return str(self)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer's header fields say beside the document."""
+        return {}
+
+    def problem(self) -> Problem:
+        """Write this error as a problem document."""
+        return describe(code=self.code, status=status_of(self), detail=self.detail)
+
+
+class Unauthorized(ApiError):
+    """No key, or none that is known."""
+
+    code = "unauthorized"
+
+    def __init__(self, *, is_key_given: bool) -> None:
+        self.is_key_given = is_key_given
+        super().__init__(
+            "The API key is not known or was revoked."
+            if is_key_given
+            else "Send an API key: `Authorization: Bearer <key>`."
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge (RFC 6750 3); a call without a key gets no error code."""
+        error = ', error="invalid_token"' if self.is_key_given else ""
+        return {"WWW-Authenticate": f'Bearer realm="turnledger"{error}'}
+
+
+class Forbidden(ApiError):
+    """The key is good but not for this."""
+
+    code = "forbidden"
+
+
+class NotFound(ApiError):
+    """There is nothing here that the caller may see.
+
+    Says nothing of what was asked for, so that a foreign id and a missing one have the same answer.
+    """
+
+    code = "not-found"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing here under this address.")
+
+
+class BodyTooLarge(ApiError):
+    """The body is longer than the limit; it was not read to its end."""
+
+    code = "body-too-large"
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"The body may have at most {limit_bytes} bytes.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The rest of the body is not read, so the connection cannot serve another call."""
+        return {"Connection": "close"}
+
+
+class UnsupportedMediaType(ApiError):
+    """The body is not in a form that this operation reads."""
+
+    code = "unsupported-media-type"
+
+    def __init__(self, *, accepted: tuple[str, ...]) -> None:
+        self.accepted = accepted
+        super().__init__(f"Send the body as UTF-8 with Content-Type {' or '.join(accepted)}.")
+
+
+class Malformed(ApiError):
+    """A header, a token or the JSON text of the call cannot be read."""
+
+
+class MalformedJson(Malformed):
+    """The body is not JSON."""
+
+    code = "malformed-json"
+
+    def __init__(self, *, reason: str, line: int, column: int) -> None:
+        self.reason = reason
+        self.line = line
+        self.column = column
+        super().__init__(f"The body is not JSON; line {line}, column {column}: {reason}.")
+
+
+class MalformedPrecondition(Malformed):
+    """`If-Match` is not a list of entity tags."""
+
+    code = "malformed-precondition"
+
+    def __init__(self) -> None:
+        super().__init__(
+            'If-Match takes an entity tag in double quotes, as in `"7"`, a list of them, or `*`.'
+        )
+
+
+class MalformedIdempotencyKey(Malformed):
+    """`Idempotency-Key` is empty, too long, repeated, or not printable ASCII."""
+
+    code = "malformed-idempotency-key"
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key takes 1 to 255 printable ASCII characters, once.")
+
+
+class MalformedOnBehalfOf(Malformed):
+    """`Turnledger-On-Behalf-Of` is too long, repeated, or not printable."""
+
+    code = "malformed-on-behalf-of"
+
+    def __init__(self) -> None:
+        super().__init__("Turnledger-On-Behalf-Of takes at most 255 printable characters, once.")
+
+
+class MalformedPageToken(Malformed):
+    """`page_token` is not one that this list gave out."""
+
+    code = "malformed-page-token"
+
+    def __init__(self) -> None:
+        super().__init__("Send `next_page_token` of the page before as it was, to the same list.")
+
+
+class ContradictingPreconditions(ApiError):
+    """`If-Match` and `expected_revision` name different revisions."""
+
+    code = "contradicting-preconditions"
+
+    def __init__(self) -> None:
+        super().__init__("If-Match and expected_revision differ; send one of them.")
+
+
+class PreconditionRequired(ApiError):
+    """A call that changes the document must say which revision it has judged."""
+
+    code = "precondition-required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            'Send the revision that you have seen: `If-Match: "7"` or `expected_revision` in the body; '
+            "`If-Match: *` if any revision will do."
+        )
+
+
+class Invalid(ApiError):
+    """The input can be read but is not valid; carries every fault at once."""
+
+    code = "invalid"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self.faults = faults
+        count = len(faults)
+        super().__init__(f"The input has {count} fault{'' if count == 1 else 's'}; see `errors`.")
+
+    def problem(self) -> InvalidProblem:
+        """Write every fault with its pointer."""
+        return InvalidProblem(**msgspec.structs.asdict(super().problem()), errors=self.faults)
+
+
+class IdempotencyKeyReused(ApiError):
+    """The key was used before, with another request."""
+
+    code = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used with another request; a new request needs a new key.")
+
+
+class RequestInFlight(ApiError):
+    """A twin of this request with the same key has not finished; sending it again later gets its answer."""
+
+    code = "request-in-flight"
+
+    def __init__(self) -> None:
+        super().__init__("A request with this Idempotency-Key is under way; send the same again in a moment.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come again."""
+        return {"Retry-After": "1"}
+
+
+class Unavailable(ApiError):
+    """The service cannot answer now; the call may be sent again."""
+
+    code = "unavailable"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come again."""
+        return {"Retry-After": "1"}
+
+
+class StaleRevision(ApiError):
+    """The session is at another revision than the caller expected; nothing was changed."""
+
+    code = "stale-revision"
+
+    def __init__(
+        self,
+        *,
+        expected_revision: int,
+        actual_revision: int,
+        changes: tuple[ConflictChange, ...],
+        is_ended: bool,
+        document: Document | None = None,
+    ) -> None:
+        self.expected_revision = expected_revision
+        self.actual_revision = actual_revision
+        self.changes = changes
+        self.is_ended = is_ended
+        self.document = document
+        super().__init__(
+            f"The session is at revision {actual_revision}, not {expected_revision}; nothing was changed."
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The ETag to use next."""
+        return {"ETag": etag_of(self.actual_revision)}
+
+    def problem(self) -> ConflictProblem:
+        """Say what has changed since, and what to do next."""
+        return ConflictProblem(
+            **msgspec.structs.asdict(super().problem()),
+            expected_revision=self.expected_revision,
+            actual_revision=self.actual_revision,
+            etag=etag_of(self.actual_revision),
+            changes=self.changes,
+            retry=advise(
+                expected_revision=self.expected_revision, changes=self.changes, is_ended=self.is_ended
+            ),
+            document=self.document,
+        )
+
+
+class PreconditionFailed(StaleRevision):
+    """The same, where the caller expected it by `If-Match` (RFC 9110 15.5.13)."""
+
+
+STATUSES: dict[type[Exception], int] = {
+    Malformed: 400,
+    ContradictingPreconditions: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    RequestInFlight: 409,
+    StaleRevision: 409,
+    PreconditionFailed: 412,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    Invalid: 422,
+    IdempotencyKeyReused: 422,
+    PreconditionRequired: 428,
+    Unavailable: 503,
+    CommandRefused: 409,
+    InvariantViolated: 500,
+    CorruptDocument: 500,
+}
+"""Class of error -> status of its answer; a class stands for its subclasses."""
+
+
+def status_of(error: Exception) -> int:
+    """Give the status of the nearest class in `STATUSES`; 500 for what nobody foresaw."""
+    return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
+
+
+def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
+    """Make the problem document of `code`; its title is the code in words."""
+    return Problem(
+        type=f"/problems/{code}",
+        title=code.replace("-", " ").replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        instance=instance,
+    )
+
+
+def answer(
+    problem: Problem,
+    *,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Response[bytes]:
+    """Put a problem document, with further members (RFC 9457 3.2), into a response that nobody may store."""
+    document = {**(members or {}), **msgspec.to_builtins(problem)}
+    return Response(
+        content=msgspec.json.encode(document),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
+    """Answer an error that the HTTP layer raised on purpose."""
+    return answer(error.problem(), headers=error.headers)
+
+
+def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response[bytes]:
+    """Answer a refusal of the core: its code, its sentence, and its fields as members of the document."""
+    problem = describe(code=error.code, status=status_of(error), detail=_sentence(str(error)))
+    return answer(problem, members=vars(error))
+
+
+def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what Litestar refused itself: no such route, no such method, a body beyond its own limit."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return handle_api_error(request, NotFound())
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return handle_unforeseen(request, error)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "-")
+    problem = describe(code=code, status=error.status_code, detail=f"{phrase}.")
+    return answer(problem, headers=error.headers)
+
+
+def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Log an error that nobody foresaw, and answer 500 with nothing of its inside.
+
+    The answer's `instance` is in the log line, so that a report from outside finds the traceback.
+    """
+    instance = uuid4().urn
+    logger.opt(exception=error).error(
+        "request failed", instance=instance, method=request.method, path=request.url.path
+    )
+    problem = describe(
+        code="internal-error",
+        status=500,
+        detail="Something went wrong on our side; it is in our log under `instance`.",
+        instance=instance,
+    )
+    return answer(problem)
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    ApiError: handle_api_error,
+    CommandRefused: handle_refusal,
+    HTTPException: handle_http_exception,
+    Exception: handle_unforeseen,
+}
+"""For the application: whatever goes wrong, the answer is a problem document."""
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

@@ -1,0 +1,176 @@
+"""What an operation is: declared once, served by Litestar and published as OpenAPI from the same record.
+
+Handlers read and judge the body themselves, because what is visible is checked before what is valid; so
+neither the schema nor the checks can come from Litestar's inference.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from litestar import Request, Response
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta
+
+from api.routes import headers
+from api.routes.body import JSON
+from api.routes.headers import Header
+
+Handler: TypeAlias = Callable[[Request[Any, Any, Any]], Awaitable[Response[bytes]]]
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+_WIRE_ID = Annotated[str, Meta(min_length=1, max_length=64)]
+_NUMBER = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
+    "session_id": (_WIRE_ID, "The session's id, `ses_...`."),
+    "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
+    "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
+    "ordinal": (_NUMBER, "The discarded future's ordinal."),
+    "version": (_NUMBER, "The published version."),
+}
+"""What each placeholder of a path stands for. One that names nothing is answered with 404, whatever its form."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in which an operation succeeds."""
+
+    description: str
+    struct: Any = None
+    """What the body is; None for an answer without one."""
+    media_type: str = JSON
+    headers: tuple[Header, ...] = ()
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method on one path."""
+
+    method: Method
+    path: str
+    """With placeholders as in `/v1/sessions/{session_id}`."""
+    operation_id: str
+    """Verb and noun, as in `rewindSession`; never changed once published."""
+    tag: str
+    summary: str
+    description: str
+    answers: dict[int, Answer]
+    handler: Handler
+    body: type[msgspec.Struct] | None = None
+    body_media_types: tuple[str, ...] = (JSON,)
+    query: type[msgspec.Struct] | None = None
+    request_headers: tuple[Header, ...] = ()
+    """Beside those that the other fields imply."""
+    precondition: Literal["none", "optional", "required"] = "none"
+    """Whether a revision may or must be stated."""
+    problems: tuple[int, ...] = ()
+    """Statuses beside those that the other fields imply."""
+    is_public: bool = False
+    """Answered without an API key."""
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """The placeholders of the path, in order."""
+        return tuple(_PLACEHOLDER.findall(self.path))
+
+    @property
+    def takes_idempotency_key(self) -> bool:
+        """Every POST does."""
+        return self.method == "POST"
+
+    @property
+    def has_required_body(self) -> bool:
+        """An empty body is a fault: some field must be given."""
+        return self.body is not None and any(field.required for field in msgspec.structs.fields(self.body))
+
+    @property
+    def all_request_headers(self) -> tuple[Header, ...]:
+        """All that the operation reads, in order of name."""
+        found = set(self.request_headers)
+        if self.precondition != "none":
+            found.add(headers.IF_MATCH)
+        if self.takes_idempotency_key:
+            found.add(headers.IDEMPOTENCY_KEY)
+        if self.method != "GET" and not self.is_public:
+            found.add(headers.ON_BEHALF_OF)
+        return tuple(sorted(found, key=lambda header: header.name))
+
+    @property
+    def problem_statuses(self) -> tuple[int, ...]:
+        """Every status of a problem that a caller may see, in order."""
+        found = {500, 503, *self.problems}
+        if not self.is_public:
+            found |= {401, 403}
+        if self.path_parameters:
+            found.add(404)
+        if self.query is not None:
+            found.add(422)
+            if "page_token" in self.query.__struct_fields__:
+                found.add(400)
+        if self.body is not None:
+            found |= {400, 413, 415, 422}
+        if self.precondition != "none":
+            found |= {400, 409, 412}
+        if self.precondition == "required":
+            found.add(428)
+        if self.takes_idempotency_key:
+            found |= {400, 409, 422}
+        if headers.ON_BEHALF_OF in self.all_request_headers:
+            found.add(400)
+        return tuple(sorted(found))
+
+
+def operation(
+    method: Method,
+    path: str,
+    *,
+    operation_id: str,
+    tag: str,
+    summary: str,
+    answers: dict[int, Answer],
+    **more: Any,
+) -> Callable[[Handler], Operation]:
+    """Declare the decorated handler as an operation; its docstring becomes the description.
+
+    `more` are further fields of `Operation`.
+    """
+
+    def declare(handler: Handler) -> Operation:
+        return Operation(
+            method=method,
+            path=path,
+            operation_id=operation_id,
+            tag=tag,
+            summary=summary,
+            description=_paragraphs(handler.__doc__ or ""),
+            answers=answers,
+            handler=handler,
+            **more,
+        )
+
+    return declare
+
+
+def route_handlers(operations: Iterable[Operation]) -> list[HTTPRouteHandler]:
+    """Make the route of every operation. A GET is also answered as HEAD (RFC 9110 9.3.2)."""
+    return [_route(operation) for operation in operations]
+
+
+def _route(operation: Operation) -> HTTPRouteHandler:
+    async def serve(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await operation.handler(request)
+
+    # Strings throughout: a placeholder that is not of its form names nothing, and is answered like a missing id.
+    path = _PLACEHOLDER.sub(r"{\1:str}", operation.path)
+    methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
+    return HTTPRouteHandler(
+        path, http_method=methods, status_code=200, name=operation.operation_id, include_in_schema=False
+    )(serve)
+
+
+def _paragraphs(docstring: str) -> str:
+    """Join the lines of each paragraph, so that the text reads the same however the source is wrapped."""
+    blocks = re.split(r"\n\s*\n", docstring.strip())
+    return "\n\n".join(" ".join(block.split()) for block in blocks)

@@ -1,0 +1,1 @@
+"""The wire: what callers send (`requests`, `queries`) and what they get (`sessions`, `agents`, `usage`)."""

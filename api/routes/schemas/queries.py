@@ -1,0 +1,95 @@
+"""What callers say in the query string."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from api.routes.paging import LIMIT_DEFAULT, LIMIT_MAX
+from api.routes.schemas.requests import REVISION_MAX, WireId
+
+Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX)]
+PageToken = Annotated[str, Meta(min_length=1, max_length=200)]
+Position = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a list goes on, and how much of it."""
+
+    limit: Limit = LIMIT_DEFAULT
+    """How many items at most."""
+    page_token: PageToken | None = None
+    """`next_page_token` of the page before; left out for the first page."""
+
+
+class SessionListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sessions; newest first."""
+
+    state: Literal["open", "ended"] | None = None
+    """Only sessions in this state."""
+    agent_id: WireId | None = None
+    """Only sessions with this agent."""
+    active_since: Annotated[datetime, Meta(tz=True)] | None = None
+    """Only sessions with a commit since this instant, to the hour."""
+    q: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    """Only sessions whose name begins with this, or whose id this is."""
+
+
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of a session."""
+
+    last_turns: Annotated[int, Meta(ge=0, le=LIMIT_MAX)] | None = None
+    """Only this many of the newest turns; 200 unless said."""
+    since_revision: Annotated[int, Meta(ge=0, le=REVISION_MAX)] | None = None
+    """Only what has changed since this revision: the header, and the turns from `line_from` on."""
+
+
+class TurnListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which turns of the line, in order of position."""
+
+    start: Position = msgspec.field(name="from", default=0)
+    """The position of the first."""
+    limit: Limit = LIMIT_DEFAULT
+    """How many items at most."""
+
+
+class EventListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events of a session, in order of revision."""
+
+    after: Annotated[int, Meta(ge=0, le=REVISION_MAX)] = 0
+    """Only events of later revisions."""
+    limit: Limit = LIMIT_DEFAULT
+    """How many items at most."""
+
+
+class RewindPreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to: exactly one of the two."""
+
+    turn_id: WireId | None = None
+    """The last turn that would stay in effect."""
+    to: Literal["start"] | None = None
+    """Before the first turn."""
+
+    def __post_init__(self) -> None:
+        """Refuse both and neither."""
+        if (self.turn_id is None) == (self.to is None):
+            raise ValueError("exactly one of turn_id and to is needed")
+
+
+class RestorePreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which discarded future."""
+
+    ordinal: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    """Its ordinal."""
+
+
+class UsageEntriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which entries of the ledger, in order of `seq`."""
+
+    after: Annotated[int, Meta(ge=0, le=REVISION_MAX)] = 0
+    """Only entries with a higher `seq`: `next` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """How many items at most."""
+    session_id: WireId | None = None
+    """Only entries of this session; `seq` then has gaps."""

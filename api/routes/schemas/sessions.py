@@ -1,0 +1,341 @@
+"""What callers get of a session: the document, what has changed of it, its turns, futures and events.
+
+The structs of the core that are the same on the wire (replies, steps, usage) are used as they are.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from api.session.document import (
+    Actor,
+    AgentRef,
+    DiscardedFuture,
+    Effect,
+    Event,
+    EventType,
+    Reply,
+    Session,
+    SessionState,
+    StepSummary,
+    Turn,
+    TurnError,
+    TurnState,
+    Usage,
+    UserMessage,
+)
+
+
+class Simulator(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a persona plays the user."""
+
+    enabled: bool
+
+
+class TurnView(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange: an optional user message and the assistant's replies to it."""
+
+    id: str
+    position: int
+    """0-based place on the line, or on the line that a discarded future was the end of."""
+    state: TurnState
+    created_at: datetime
+    created_by: Actor
+    finished_at: datetime | None
+    """Null until the turn is final."""
+    revision: int
+    """The session's revision that last changed this turn."""
+    user_message: UserMessage | None
+    """Null for a greeting."""
+    replies: tuple[Reply, ...]
+    node: str | None
+    """The agent's node after this turn; null when the turn changed neither node nor variables."""
+    steps: tuple[StepSummary, ...]
+    error: TurnError | None
+    """Null unless the turn failed."""
+    usage: Usage | None
+    """Null until the turn is final, and for turns without a priced call."""
+    copied_from: str | None
+    """The turn of another session that a fork copied; a copy has no usage."""
+
+
+class DiscardedFutureView(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns that left the line when a new one was appended behind a moved cursor; restorable."""
+
+    ordinal: int
+    """1-based, never reused within a session."""
+    branch_point: int
+    """The position of its first turn."""
+    discarded_at: datetime
+    discarded_by: Actor
+    turn_count: int
+
+
+class SessionHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a session but its turns."""
+
+    id: str
+    revision: int
+    """+1 for every committed change of the document; also the ETag."""
+    state: SessionState
+    format: int
+    agent: AgentRef
+    name: str | None
+    context: dict[str, Any]
+    """What the agent was told about this session when it was created."""
+    metadata: dict[str, Any]
+    """What the caller keeps beside the session."""
+    variables: dict[str, Any]
+    """The agent's variables after the turns in effect."""
+    node: str
+    """The agent's node after the turns in effect."""
+    cursor: int
+    """How many turns are in effect, 0..turn_count."""
+    turn_count: int
+    """Turns on the line, in effect or not."""
+    active_turn_id: str | None
+    """The turn that is being answered, or waits for it; null when every turn is final."""
+    discarded_count: int
+    """Futures ever discarded; the last ordinal given."""
+    simulator: Simulator
+    resolution: str | None
+    """How the session ended, in the words of who ended it."""
+    forked_from: str | None
+    """The turn that this session was forked at."""
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    """Null while the session is open."""
+
+
+class SessionView(SessionHeader, frozen=True, kw_only=True):
+    """A session as one document."""
+
+    turns: tuple[TurnView, ...]
+    """The newest turns on the line, by position; 200 unless asked otherwise."""
+    discarded_futures: tuple[DiscardedFutureView, ...]
+    """The futures that can be restored now, by ordinal."""
+    complete: bool
+    """`turns` are all turns on the line."""
+
+
+class SessionDelta(SessionHeader, frozen=True, kw_only=True):
+    """What has changed of a session since a revision: the header, and the turns from `line_from` on."""
+
+    since_revision: int
+    line_from: int | None
+    """The lowest position whose occupant or content has changed since; null when none has."""
+    turns: tuple[TurnView, ...]
+    """The turns from `line_from` on, by position, at most 200."""
+    more: bool
+    """There are further turns behind these; see `GET .../turns?from=`."""
+    turn_id: str | None
+    """The turn that this call made; null for calls that make none."""
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A session in a list."""
+
+    id: str
+    revision: int
+    state: SessionState
+    agent: AgentRef
+    name: str | None
+    cursor: int
+    turn_count: int
+    active_turn_id: str | None
+    forked_from: str | None
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+
+class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions, newest first."""
+
+    items: tuple[SessionSummary, ...]
+    next_page_token: str | None
+    """Null on the last page."""
+
+
+class TurnPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns, by position."""
+
+    items: tuple[TurnView, ...]
+    turn_count: int
+    """All turns of this line or discarded future."""
+    revision: int
+    """The session's revision at which these were read."""
+
+
+class DiscardedFuturePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Discarded futures, newest first."""
+
+    items: tuple[DiscardedFutureView, ...]
+    next_page_token: str | None
+    """Null on the last page."""
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one revision did; exactly one per revision."""
+
+    revision: int
+    type: EventType
+    """The command's own effect."""
+    at: datetime
+    actor: Actor
+    effects: tuple[Effect, ...]
+    """All effects in order, the command's own among them."""
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events, by revision, without gaps."""
+
+    items: tuple[EventView, ...]
+    next: int
+    """`after` of the next page."""
+    revision: int
+    """The session's revision; there is more while `next` is lower."""
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rewind, restore or regenerate would take out of effect. Asking changes nothing."""
+
+    revision: int
+    """The revision for which this is true; state it with the call itself."""
+    cursor: int
+    """Turns in effect afterwards."""
+    turn_count: int
+    """Turns that would no longer be in effect."""
+    reply_count: int
+    """Replies in those turns."""
+    cancelled_turn_id: str | None
+    """The active turn, which would be cancelled; null when there is none."""
+    tool_calls: tuple[StepSummary, ...]
+    """Tool calls in those turns with side effects that cannot be undone."""
+    memory_count: int
+    """Memories that would be retracted."""
+    usage: Usage
+    """What those turns have cost; it stays in the ledger."""
+
+
+def turn_view(turn: Turn) -> TurnView:
+    """Show a turn."""
+    return TurnView(
+        id=turn.id,
+        position=turn.position,
+        state=turn.state,
+        created_at=turn.created_at,
+        created_by=turn.created_by,
+        finished_at=turn.finished_at,
+        revision=turn.revision,
+        user_message=turn.user_message,
+        replies=turn.replies,
+        node=turn.node,
+        steps=turn.steps,
+        error=turn.error,
+        usage=turn.usage,
+        copied_from=turn.copied_from,
+    )
+
+
+def discarded_future_view(future: DiscardedFuture) -> DiscardedFutureView:
+    """Show a discarded future, without its turns."""
+    return DiscardedFutureView(
+        ordinal=future.ordinal,
+        branch_point=future.branch_point,
+        discarded_at=future.discarded_at,
+        discarded_by=future.discarded_by,
+        turn_count=future.turn_count,
+    )
+
+
+def session_view(
+    session: Session,
+    *,
+    context: dict[str, Any],
+    metadata: dict[str, Any],
+    turns: Sequence[Turn],
+    discarded_futures: Iterable[DiscardedFuture],
+) -> SessionView:
+    """Show a session with the newest of its turns, by position."""
+    return SessionView(
+        **_header(session, context, metadata),
+        turns=tuple(turn_view(turn) for turn in turns),
+        discarded_futures=tuple(discarded_future_view(future) for future in discarded_futures),
+        complete=len(turns) == session.turn_count,
+    )
+
+
+def session_delta(
+    session: Session,
+    *,
+    context: dict[str, Any],
+    metadata: dict[str, Any],
+    since_revision: int,
+    line_from: int | None,
+    turns: Sequence[Turn],
+    turn_id: str | None = None,
+) -> SessionDelta:
+    """Show what has changed since a revision. `turns` are those from `line_from` on, or the first of them."""
+    changed_count = 0 if line_from is None else max(session.turn_count - line_from, 0)
+    return SessionDelta(
+        **_header(session, context, metadata),
+        since_revision=since_revision,
+        line_from=line_from,
+        turns=tuple(turn_view(turn) for turn in turns),
+        more=len(turns) < changed_count,
+        turn_id=turn_id,
+    )
+
+
+def session_summary(session: Session) -> SessionSummary:
+    """Show a session in a list."""
+    return SessionSummary(
+        id=session.id,
+        revision=session.revision,
+        state=session.state,
+        agent=session.agent,
+        name=session.name,
+        cursor=session.cursor,
+        turn_count=session.turn_count,
+        active_turn_id=session.active_turn_id,
+        forked_from=session.forked_from,
+        created_at=session.created_at,
+        updated_at=session.updated_at,
+        ended_at=session.ended_at,
+    )
+
+
+def event_view(event: Event) -> EventView:
+    """Show an event."""
+    return EventView(
+        revision=event.revision, type=event.type, at=event.at, actor=event.actor, effects=event.effects
+    )
+
+
+def _header(session: Session, context: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "revision": session.revision,
+        "state": session.state,
+        "format": session.format,
+        "agent": session.agent,
+        "name": session.name,
+        "context": context,
+        "metadata": metadata,
+        "variables": session.variables,
+        "node": session.node,
+        "cursor": session.cursor,
+        "turn_count": session.turn_count,
+        "active_turn_id": session.active_turn_id,
+        "discarded_count": session.discarded_count,
+        "simulator": Simulator(enabled=session.simulator_enabled),
+        "resolution": session.resolution,
+        "forked_from": session.forked_from,
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "ended_at": session.ended_at,
+    }

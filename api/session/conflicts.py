@@ -1,0 +1,29 @@
+"""What a caller whose revision is stale should do next, judged from what has happened since."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from api.session.document import Event, EventType, SessionState
+
+
+class Advice(StrEnum):
+    """The next step for a refused write."""
+
+    REPLAY = "replay"
+    """Nothing was decided: send the same again."""
+    RESUBMIT = "resubmit"
+    """Nothing that the caller judged has changed: send it with the new revision."""
+    REBASE = "rebase"
+    """The line has changed: look first."""
+    ABANDON = "abandon"
+    """The session takes no further commands."""
+
+
+def advise(state: SessionState, since: Iterable[Event]) -> Advice:
+    """Judge the events behind the caller's revision; none at all means that the revision never was."""
+    events = tuple(since)
+    if state is SessionState.ENDED:
+        return Advice.ABANDON
+    if events and all(event.type is EventType.SESSION_UPDATED for event in events):
+        return Advice.RESUBMIT
+    return Advice.REBASE

@@ -1,0 +1,28 @@
+"""The one place that holds both the core and the database: load, command, commit.
+
+    sessions    the commands, each under a revision check, in one transaction with its event and its key
+    reading     the document, its pages and previews
+    running     claim, steps, settlement, publish: what a runner does
+    agents      agents and their versions
+    access      organizations and API keys
+
+`Store` bundles them over one pool.
+"""
+
+from api.store.base import Caller, Delta, Done, Idempotency, Replay, StoredAnswer
+from api.store.errors import KeyReused, NotFound, RequestInFlight, RevisionConflict
+from api.store.store import Store
+
+__all__ = [
+    "Caller",
+    "Delta",
+    "Done",
+    "Idempotency",
+    "KeyReused",
+    "NotFound",
+    "Replay",
+    "RequestInFlight",
+    "RevisionConflict",
+    "Store",
+    "StoredAnswer",
+]

@@ -1,0 +1,116 @@
+"""What the parts of the store share: who calls, what a commit tells, and the pool that all run on."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from api.events import Hub
+from api.session import ids
+from api.session.document import Actor, Session, Turn
+from api.store.errors import NotFound
+from db.pool import Pool
+
+PAGE_TURNS_MAX = 200
+"""Turns in one answer, at most."""
+
+CHANGES_MAX = 50
+"""Changes that a conflict names, at most."""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """On whose behalf the store works: the boundary of every query, and who is recorded."""
+
+    organization_id: UUID
+    actor: Actor
+
+
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller's key, and the digest of what it was sent with."""
+
+    key: str
+    fingerprint: bytes
+
+
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer as it is kept for repetitions: byte for byte."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed in a session behind a revision."""
+
+    session: Session
+    context: msgspec.Raw
+    metadata: msgspec.Raw
+    line_from: int | None
+    """The lowest position whose occupant or content changed; None when none did."""
+    turns: tuple[Turn, ...]
+    """The turns on the line from there, at most PAGE_TURNS_MAX."""
+    more: bool
+    """There are further turns behind these."""
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The command was carried out."""
+
+    delta: Delta
+    answer: StoredAnswer | None = None
+    """What was stored for repetitions; None without a key, and where a repetition joins the turn."""
+    turn_id: str | None = None
+    """The turn that the command made, if it made one."""
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """The same call was carried out before; exactly one of the two is given."""
+
+    answer: StoredAnswer | None = None
+    turn_id: str | None = None
+    """The turn that the first call made."""
+    base_revision: int = 0
+    """The revision that the first call found."""
+
+
+Render = Callable[[Delta], StoredAnswer]
+"""Makes the answer that is kept for repetitions, before the commit that it belongs to."""
+
+
+def utc_now() -> datetime:
+    """The time, where nobody gives another clock."""
+    return datetime.now(UTC)
+
+
+class Base:
+    """A part of the store: a pool, a clock, a source of ids, and whom to tell about commits."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        hub: Hub,
+        *,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._pool = pool
+        self._hub = hub
+        self._clock = clock
+        self._new_id = new_id
+
+    def _wire_id(self, kind: ids.Kind) -> str:
+        return ids.to_wire(kind, self._new_id())
+
+
+def row_id(kind: ids.Kind, wire_id: str, what: str) -> UUID:
+    """The database's form of a wire id; what is no such id is not found, like any unknown one.
+
+    Raises:
+        NotFound: naming `what`.
+    """
+    value = ids.from_wire(kind, wire_id)
+    if value is None:
+        raise NotFound(what)
+    return value

@@ -1,0 +1,43 @@
+"""Why the store did not do what was asked, apart from the core's refusals."""
+
+from api.session.conflicts import Advice
+from api.session.document import Event
+
+
+class NotFound(Exception):
+    """The organization has no such thing (any more). What is foreign is told the same way."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"no such {what}")
+        self.what = what
+        """`session`, `turn`, `agent`, ... in the words of the glossary."""
+
+
+class RevisionConflict(Exception):
+    """The revision moved under the caller; nothing has changed."""
+
+    def __init__(
+        self, *, session_id: str, expected: int, actual: int, changes: tuple[Event, ...], advice: Advice
+    ) -> None:
+        super().__init__(f"session {session_id} is at revision {actual}, not {expected}")
+        self.session_id = session_id
+        self.expected = expected
+        self.actual = actual
+        self.changes = changes
+        """What happened behind the expected revision, in order, at most CHANGES_MAX of it."""
+        self.advice = advice
+
+
+class KeyReused(Exception):
+    """The idempotency key belongs to a call with another method, path or body."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("the idempotency key was used for another request")
+        self.key = key
+
+
+class RequestInFlight(Exception):
+    """Another call holds the session (or the same idempotency key) for longer than we wait."""
+
+    def __init__(self) -> None:
+        super().__init__("another request is being carried out; send the same again")

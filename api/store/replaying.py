@@ -1,0 +1,45 @@
+"""Repetitions: a call with an idempotency key that was used gets the first answer, and does nothing."""
+
+import asyncpg
+
+from api.session import ids
+from api.store import rows
+from api.store.base import Base, Caller, Idempotency, Replay
+from api.store.errors import KeyReused, NotFound
+from db import keys
+from db.pool import Connection
+
+
+class Replaying(Base):
+    """What the parts of the store that take idempotency keys share."""
+
+    async def _replay(
+        self, conn: Connection, caller: Caller, idempotency: Idempotency | None
+    ) -> Replay | None:
+        if idempotency is None:
+            return None
+        stored = await keys.find(conn, caller.organization_id, idempotency.key)
+        if stored is None:
+            return None
+        if stored.fingerprint != idempotency.fingerprint:
+            raise KeyReused(idempotency.key)
+        if stored.turn_id is not None:
+            assert stored.base_revision is not None
+            turn_id = ids.to_wire(ids.Kind.TURN, stored.turn_id)
+            return Replay(turn_id=turn_id, base_revision=stored.base_revision)
+        answer = rows.stored_answer(stored)
+        if answer is None:
+            # The session that the first call was on, or made, has been deleted since.
+            raise NotFound("session")
+        return Replay(answer=answer)
+
+    async def _first_answer(
+        self, caller: Caller, idempotency: Idempotency | None, error: asyncpg.UniqueViolationError
+    ) -> Replay:
+        """A call with the same key has committed while this one ran: answer as it did."""
+        if error.constraint_name != "idempotency_keys_pkey":
+            raise error
+        async with self._pool.acquire() as conn:
+            replay = await self._replay(conn, caller, idempotency)
+        assert replay is not None, "the key that we collided with is committed"
+        return replay

@@ -1,0 +1,274 @@
+"""What a runner does to the database: claim, read the turn, record steps, settle, publish.
+
+Every write of a run is fenced by the session's epoch or by the run's own row, except settlement: what a
+call cost is always written.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from api.events import Notice
+from api.session import codec, ids
+from api.session.document import Actor, Change, Head, StepSummary, Turn, Usage
+from api.store import rows
+from api.store.base import PAGE_TURNS_MAX, Base
+from api.store.partial import steps_of
+from db import commits, deltas, prices, runs, sessions, turns, usage
+from db.pool import Connection, retry_serialization
+
+RUNNER = Actor(process="runner")
+"""Who publishes what a run has brought."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn that this process may execute, until its lease ends or its epoch is raised."""
+
+    organization_id: UUID
+    session_id: UUID
+    turn_id: UUID
+    run_id: UUID
+    attempt: int
+    """1 for the first run of a turn; rises only when a lease ran out."""
+    epoch: int
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of this turn that an earlier run has started, and perhaps finished."""
+
+    id: UUID
+    run_id: UUID
+    kind: str
+    purpose: str
+    speaker: str
+    state: str
+    result: msgspec.Raw | None
+    """What came back; None while it is not finished, and when it failed."""
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner needs to execute a claimed turn."""
+
+    head: Head
+    turn: Turn
+    steps: tuple[Step, ...]
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """A model call that is about to be made."""
+
+    id: UUID
+    purpose: str
+    speaker: str
+    provider: str
+    model: str
+    request: dict[str, object]
+    """By reference: digest of the instructions, first and last turn, sha256 of the request."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model call ended and what it cost."""
+
+    outcome: str
+    """`completed`, `failed` or `cancelled`."""
+    model: str
+    """As the provider named it."""
+    tokens: Usage
+    """Token counts; its cost is the call's, None when no price is known."""
+    unit_prices: bytes | None
+    price_source: str | None
+    source: str
+    """Where the counts came from: `provider`, `estimated` or `unknown`."""
+    is_billable: bool
+    billable_reason: str
+    latency_ms: int
+    result: dict[str, object] | None
+    """What the call brought, for a take-over to continue from; None when it brought nothing."""
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """Text that a model has said and that nobody has seen yet."""
+
+    organization_id: UUID
+    run_id: UUID
+    step_id: UUID
+    offset: int
+    """In Unicode code points within the step."""
+    text: str
+
+
+class Running(Base):
+    """The runner's side of the store."""
+
+    async def claim(self, *, runner: str, lease_seconds: float) -> Claim | None:
+        """Take the oldest turn that waits for a runner; None when none does."""
+        async with self._pool.acquire() as conn:
+            try:
+                row = await runs.claim(
+                    conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
+                )
+            except asyncpg.UniqueViolationError:
+                return None  # another runner took the same turn at this moment
+        return None if row is None else Claim(**row._asdict())
+
+    async def heartbeat(self, claim: Claim, *, lease_seconds: float) -> bool:
+        """Prolong the lease; False when the run has lost its turn."""
+        async with self._pool.acquire() as conn:
+            return await runs.heartbeat(
+                conn, claim.organization_id, claim.run_id, lease_seconds=lease_seconds
+            )
+
+    async def work(self, claim: Claim) -> Work | None:
+        """Read the claimed turn and its steps; None when the run has lost it already."""
+        async with self._pool.acquire() as conn:
+            loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
+            if loaded is None or loaded.epoch != claim.epoch:
+                return None
+            steps = await runs.steps(conn, claim.organization_id, claim.turn_id)
+        head = rows.head(loaded)
+        return Work(
+            head=head,
+            turn=head.unfinished[0],
+            steps=tuple(
+                Step(
+                    id=row.id,
+                    run_id=row.run_id,
+                    kind=row.kind,
+                    purpose=row.purpose,
+                    speaker=row.speaker,
+                    state=row.state,
+                    result=None if row.result is None else msgspec.Raw(row.result),
+                )
+                for row in steps
+            ),
+        )
+
+    async def turns_backwards(self, claim: Claim, head: Head, *, end: int) -> AsyncIterator[Sequence[Turn]]:
+        """Read the turns before position `end` of the line, newest first, a page at a time."""
+        session = head.session
+        while end > 0:
+            first = max(0, end - PAGE_TURNS_MAX)
+            async with self._pool.acquire() as conn:
+                bodies = await turns.on_line(
+                    conn,
+                    claim.organization_id,
+                    claim.session_id,
+                    branch=session.branch,
+                    line_count=session.turn_count,
+                    first=first,
+                    end=end,
+                )
+            yield [codec.decode_turn(body) for body in reversed(bodies)]
+            end = first
+
+    async def start_step(self, claim: Claim, intent: Intent) -> bool:
+        """Record a call before it is made; False when the run has lost its turn and must not make it."""
+        row = runs.StepIntent(
+            id=intent.id,
+            kind="model",
+            purpose=intent.purpose,
+            speaker=intent.speaker,
+            provider=intent.provider,
+            model=intent.model,
+            started_at=self._clock(),
+            request=msgspec.json.encode(intent.request),
+        )
+        async with self._pool.acquire() as conn:
+            return await runs.start_step(conn, claim.organization_id, claim.run_id, row)
+
+    async def show(self, shown: Sequence[Shown]) -> set[UUID]:
+        """Store streamed text of any number of runs; answers the runs that still hold their turns."""
+        pieces = [deltas.DeltaRow(s.organization_id, s.run_id, s.step_id, s.offset, s.text) for s in shown]
+        async with self._pool.acquire() as conn:
+            return await deltas.flush(conn, pieces, at=self._clock())
+
+    async def prices_of(self, claim: Claim, provider: str) -> list[prices.PriceRow]:
+        """Read the organization's own prices of a provider's models."""
+        async with self._pool.acquire() as conn:
+            return await prices.of_provider(conn, claim.organization_id, provider)
+
+    async def settle(self, claim: Claim, step_id: UUID, outcome: Outcome) -> bool:
+        """End a step and write what it cost, whether or not the run still holds its turn.
+
+        False when the step is settled already; nothing is written twice.
+        """
+        tokens = outcome.tokens
+        settlement = usage.Settlement(
+            state=outcome.outcome,
+            ended_at=self._clock(),
+            result=None if outcome.result is None else msgspec.json.encode(outcome.result),
+            entry_id=self._new_id(),
+            model=outcome.model,
+            input_tokens=tokens.input_tokens,
+            cached_tokens=tokens.cached_tokens,
+            cache_write_tokens=tokens.cache_write_tokens,
+            output_tokens=tokens.output_tokens,
+            reasoning_tokens=tokens.reasoning_tokens,
+            unit_prices=outcome.unit_prices,
+            price_source=outcome.price_source,
+            cost=tokens.cost,
+            currency=tokens.currency,
+            source=outcome.source,
+            billable=outcome.is_billable,
+            billable_reason=outcome.billable_reason,
+            latency_ms=outcome.latency_ms,
+        )
+
+        async def attempt() -> bool:
+            async with self._pool.acquire() as conn:
+                return await usage.settle(conn, claim.organization_id, step_id, settlement) is not None
+
+        return await retry_serialization(attempt)
+
+    async def publish(
+        self, claim: Claim, command: Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
+    ) -> bool:
+        """Commit what the run has brought, with the turn's steps and their cost.
+
+        A revision that moved meanwhile (a rename, a queued message) is no obstacle: the session is locked
+        and the command applied to the state found. Only a raised epoch loses; then False, with nothing
+        written.
+        """
+
+        async def attempt() -> bool:
+            async with self._pool.acquire() as conn:
+                if await self._publish(conn, claim, command):
+                    return True
+                async with conn.transaction():
+                    await sessions.lock(conn, claim.organization_id, claim.session_id)
+                    return await self._publish(conn, claim, command)
+
+        is_published = await retry_serialization(attempt)
+        self._hub.tell(Notice(session_id=claim.session_id, is_claimable=is_published))
+        return is_published
+
+    async def _publish(
+        self,
+        conn: Connection,
+        claim: Claim,
+        command: Callable[[Head, tuple[StepSummary, ...], Usage | None], Change],
+    ) -> bool:
+        loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
+        if loaded is None or loaded.epoch != claim.epoch:
+            return False
+        steps, spent = await steps_of(conn, claim.organization_id, claim.turn_id)
+        change = command(rows.head(loaded), steps, spent)
+        return await commits.swap(
+            conn,
+            claim.organization_id,
+            claim.session_id,
+            expected_epoch=claim.epoch,
+            key=None,
+            **rows.swap_arguments(change),
+        )
+
+    def new_step_id(self) -> UUID:
+        """An id for a call that is about to be made."""
+        return self._new_id()
+
+
+def turn_id_of(claim: Claim) -> str:
+    """The claimed turn's wire id."""
+    return ids.to_wire(ids.Kind.TURN, claim.turn_id)

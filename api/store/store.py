@@ -1,0 +1,34 @@
+"""`Store`: all parts of the store over one pool."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from api.events import Hub
+from api.store.access import Access
+from api.store.agents import Agents
+from api.store.base import utc_now
+from api.store.reading import Readings
+from api.store.running import Running
+from api.store.sessions import Sessions
+from db.pool import Pool
+
+
+class Store:
+    """Load, command, commit. One for a process; safe to share between tasks."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        hub: Hub,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], UUID] = uuid7,
+    ) -> None:
+        self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id)
+        self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
+        self.running = Running(pool, hub, clock=clock, new_id=new_id)
+        self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
+        self.access = Access(pool, hub, clock=clock, new_id=new_id)

@@ -1,0 +1,140 @@
+"""Makes what tests need: an organization with an agent and a store, sessions, turns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from api.agents.definition import Definition
+from api.events import Hub
+from api.session import ids
+from api.session.commands import IfActive
+from api.session.document import Actor, AgentRef, Change, Head, Reply, StepSummary, Usage
+from api.session import commands
+from api.store import Caller, Delta, Done, Idempotency, Replay, Store, StoredAnswer
+from api.store.base import utc_now
+from api.store.running import RUNNER, Claim, turn_id_of
+from db.pool import Pool
+
+DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
+
+
+class World:
+    """One organization with one agent, on a store."""
+
+    def __init__(self, store: Store, caller: Caller, agent: AgentRef) -> None:
+        self.store = store
+        self.caller = caller
+        self.agent = agent
+
+    async def session(
+        self,
+        *,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        greeting: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Delta:
+        """A new session, as its creator sees it."""
+        done = await self.store.sessions.create_session(
+            self.caller,
+            agent=self.agent,
+            greeting=greeting,
+            greeting_is_generated=False,
+            speaker="Ada",
+            name=name,
+            context=dict(context or {}),
+            metadata=dict(metadata or {}),
+            idempotency=idempotency,
+            render=rendered,
+        )
+        return delta_of(done)
+
+    async def append(
+        self,
+        session_id: str,
+        expected: int | None,
+        text: str = "Hello",
+        *,
+        if_active: IfActive = IfActive.REJECT,
+        idempotency: Idempotency | None = None,
+    ) -> Delta:
+        """Append a message."""
+        return delta_of(
+            await self.store.sessions.append(
+                self.caller,
+                session_id,
+                text=text,
+                speaker=None,
+                if_active=if_active,
+                expected=expected,
+                idempotency=idempotency,
+            )
+        )
+
+    async def answer(self, text: str = "Hi.") -> Claim:
+        """Claim the oldest pending turn and complete it, as a runner without a model would."""
+        claim = await self.store.running.claim(runner="test", lease_seconds=15)
+        assert claim is not None
+        assert await self.store.running.publish(claim, completing(claim, text))
+        return claim
+
+    async def conversation(self, turn_count: int) -> Delta:
+        """A session with this many completed turns."""
+        delta = await self.session()
+        for number in range(turn_count):
+            delta = await self.append(delta.session.id, None, f"Question {number}")
+            await self.answer(f"Answer {number}")
+        return await self.store.reading.since(self.caller, delta.session.id, 0)
+
+
+def completing(claim: Claim, text: str) -> Any:
+    """A command for `publish` that completes the claimed turn with one reply."""
+
+    def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
+        now = utc_now()
+        return commands.complete(
+            head,
+            turn_id=turn_id_of(claim),
+            replies=(Reply(speaker="Ada", text=text, created_at=now),),
+            steps=steps,
+            usage=usage,
+            now=now,
+            actor=RUNNER,
+        )
+
+    return command
+
+
+async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: str = "Acme") -> World:
+    """An organization of its own on this database."""
+    store = Store(pool, Hub())
+    organization = await store.access.create_organization(name)
+    row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
+    assert row is not None
+    caller = Caller(organization_id=row, actor=Actor(key_id="key_" + "0" * 32))
+    answer = await store.agents.create_agent(
+        caller,
+        name="Helper",
+        definition=definition,
+        idempotency=None,
+        render=lambda version: StoredAnswer(
+            status=201, headers={}, body=msgspec.json.encode({"id": version.agent_id})
+        ),
+    )
+    assert isinstance(answer, StoredAnswer)
+    return World(store, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1))
+
+
+def rendered(delta: Delta) -> StoredAnswer:
+    """An answer as a route would keep it."""
+    return StoredAnswer(
+        status=200, headers={"ETag": f'"{delta.session.revision}"'}, body=msgspec.json.encode(delta)
+    )
+
+
+def delta_of(result: Done | Replay) -> Delta:
+    """What a call that is no repetition has changed."""
+    assert isinstance(result, Done)
+    return result.delta

@@ -1,0 +1,139 @@
+"""Every refusal: its code, and that it changes nothing."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from api.session import errors
+from api.session.commands import FixedGreeting, IfActive, fork
+from api.session.document import VARIABLES_BYTES_MAX, TurnState
+from tests.session.in_memory import ACTOR, START, InMemorySession
+from tests.session.test_running import awaiting_approval, with_queue
+
+
+def talked(turns: int) -> InMemorySession:
+    session = InMemorySession()
+    session.talk(turns)
+    return session
+
+
+def failed() -> InMemorySession:
+    session = talked(1)
+    session.say()
+    session.fail()
+    return session
+
+
+def branched() -> InMemorySession:
+    """trn_2 lies in discarded future 1."""
+    session = talked(2)
+    session.rewind(1)
+    session.talk(1)
+    return session
+
+
+def greeted() -> InMemorySession:
+    return InMemorySession(greeting=FixedGreeting(turn_id="trn_0", speaker="Ada", text="Hello."))
+
+
+def ended() -> InMemorySession:
+    session = branched()
+    session.end()
+    return session
+
+
+def cancelled() -> InMemorySession:
+    session = with_queue(0)
+    session.cancel("trn_1")
+    return session
+
+
+def fork_all(session: InMemorySession) -> object:
+    return fork(
+        session.document.session,
+        session.document.turns,
+        session_id="ses_2",
+        turn_ids=["trn_x"],
+        context={},
+        metadata={},
+        now=START,
+        actor=ACTOR,
+    )
+
+
+too_large = {"x": "x" * VARIABLES_BYTES_MAX}
+
+REFUSALS: list[tuple[str, Callable[[], InMemorySession], Callable[[InMemorySession], object]]] = [
+    ("session-ended", ended, lambda s: s.say()),
+    ("session-ended", ended, lambda s: s.update(name="x")),
+    ("session-ended", ended, lambda s: s.end()),
+    ("session-ended", ended, lambda s: s.rewind(0)),
+    ("session-ended", ended, lambda s: s.restore(1)),
+    ("session-ended", ended, lambda s: s.regenerate("trn_1")),
+    ("session-ended", ended, lambda s: s.retry("trn_1")),
+    ("session-ended", ended, lambda s: s.answer(turn_id="trn_1")),
+    ("session-ended", ended, lambda s: s.fail(turn_id="trn_1")),
+    ("session-ended", ended, lambda s: s.cancel("trn_1")),
+    ("turn-active", lambda: with_queue(0), lambda s: s.say()),
+    ("queue-full", lambda: with_queue(8), lambda s: s.say(if_active=IfActive.ENQUEUE)),
+    ("cursor-out-of-range", lambda: talked(1), lambda s: s.rewind(-1)),
+    ("cursor-out-of-range", lambda: talked(1), lambda s: s.rewind(2)),
+    ("cursor-out-of-range", lambda: with_queue(0), lambda s: s.rewind(2)),
+    ("turn-not-on-line", branched, lambda s: s.regenerate("trn_2")),
+    ("turn-not-on-line", branched, lambda s: s.retry("trn_2")),
+    ("greeting-has-no-user-message", greeted, lambda s: s.regenerate("trn_0", "Hi.")),
+    ("turn-not-retryable", lambda: talked(1), lambda s: s.retry("trn_1")),
+    ("turn-not-retryable", failed, lambda s: s.retry("trn_1")),
+    ("turn-not-retryable", lambda: with_queue(0), lambda s: s.retry("trn_1")),
+    ("unknown-future", branched, lambda s: s.restore(2)),
+    ("unknown-future", branched, lambda s: s.restore(0)),
+    ("turn-not-active", lambda: with_queue(1), lambda s: s.answer(turn_id="trn_2")),
+    ("turn-not-active", lambda: with_queue(1), lambda s: s.fail(turn_id="trn_2")),
+    ("turn-not-active", lambda: talked(1), lambda s: s.answer(turn_id="trn_1")),
+    ("turn-awaits-approval", awaiting_approval, lambda s: s.answer()),
+    ("turn-final", lambda: talked(1), lambda s: s.cancel("trn_1")),
+    ("turn-final", failed, lambda s: s.cancel("trn_2")),
+    ("turn-unfinished", lambda: with_queue(0), fork_all),
+    ("variables-too-large", lambda: with_queue(0), lambda s: s.answer(variables=too_large)),
+    ("already-cancelled", cancelled, lambda s: s.cancel("trn_1")),
+]
+
+
+@pytest.mark.parametrize(("code", "session_as", "command"), REFUSALS)
+def test_a_refusal_changes_nothing(
+    code: str,
+    session_as: Callable[[], InMemorySession],
+    command: Callable[[InMemorySession], object],
+) -> None:
+    session = session_as()
+    document, stored, events = session.document, msgspec.json.encode(session.document), len(session.events)
+
+    with pytest.raises((errors.CommandRefused, errors.AlreadyCancelled)) as refusal:
+        command(session)
+
+    assert refusal.value.code == code
+    assert session.document is document
+    assert msgspec.json.encode(session.document) == stored
+    assert len(session.events) == events
+
+
+def test_every_reason_is_shown_above() -> None:
+    reasons = [*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled]
+
+    assert {reason.code for reason in reasons} == {code for code, _, _ in REFUSALS}
+
+
+def test_the_docstring_is_the_tree() -> None:
+    assert errors.__doc__ is not None
+    words = errors.__doc__.split()
+
+    for reason in errors.CommandRefused.__subclasses__():
+        assert words[words.index(reason.__name__) + 1] == reason.code
+
+
+def test_a_refusal_tells_its_fields() -> None:
+    refusal = errors.TurnNotRetryable("trn_1", state=TurnState.COMPLETED, is_last=False)
+
+    assert str(refusal) == "turn trn_1 cannot be retried: it is completed and not the last turn in effect"
+    assert (refusal.turn_id, refusal.state, refusal.is_last) == ("trn_1", TurnState.COMPLETED, False)
