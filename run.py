@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Run Turnledger on a bare Python: `python3 run.py serve`, `python3 run.py test`.
 
-Makes an environment beside this file, in .venv (or where TURNLEDGER_VENV says), with `uv` when it is on PATH, else
-with venv and pip, and runs the command in it. Nothing needs to be activated. Later runs start at once; the packages
-are installed again only when pyproject.toml or constraints.txt changed, or when an installation was interrupted.
+Makes an environment beside this file, in .venv (or where TURNLEDGER_VENV says), with `uv` when it is on PATH,
+else with venv and pip, and runs the command in it. Nothing needs to be activated. Later runs start at once;
+the packages are installed again only when pyproject.toml or constraints.txt changed, or when an installation
+was interrupted.
 
     python3 run.py test [pytest arguments]   every test
     python3 run.py install                   only make the environment, with what development needs
-    python3 run.py <command> [arguments]     any command of turnledger: serve, chat, migrate, keys, doctor, ...
+    python3 run.py <command> [arguments]     any command of turnledger: serve, chat, migrate, keys, ...
 """
 
-# Only the standard library, and in the words of old versions: the message about the version must be reachable.
+# Only the standard library, and a syntax that old versions read: they shall reach the message about them.
 import hashlib
 import json
 import os

@@ -34,6 +34,7 @@ from typing import BinaryIO, Final
 import asyncpg
 from loguru import logger as log
 
+from db import embedded_guard
 from db.postgres_binaries import (
     Binaries,
     EmbeddedPostgresError,
@@ -59,6 +60,8 @@ _WATCH_SECONDS = 0.5
 _SOCKET_PATH_BYTES_MAX = 107
 _LOG_BYTES_MAX = 10_000_000
 _LOG_LINES_SHOWN = 12
+# In the words of the C locale, which the server runs in.
+_PASSING_HINDRANCES = ("shared memory block", "lock file", "Address already in use")
 
 
 class PasswordMissing(EmbeddedPostgresError):
@@ -74,11 +77,16 @@ class PasswordMissing(EmbeddedPostgresError):
 class ServerDidNotStart(EmbeddedPostgresError):
     """Postgres ended, or was not ready in time."""
 
-    def __init__(self, *, reason: str, log_file: Path) -> None:
+    def __init__(self, *, reason: str, log_file: Path, said: str) -> None:
         self.reason = reason
         self.log_file = log_file
-        lines = _last_lines(log_file)
-        super().__init__(f"The embedded Postgres did not start: {reason}. The end of {log_file}:\n{lines}")
+        self.said = said
+        super().__init__(f"The embedded Postgres did not start: {reason}. It said, in {log_file}:\n{said}")
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt may succeed: something of a former server is still in the way."""
+        return any(hindrance in self.said for hindrance in _PASSING_HINDRANCES)
 
 
 class ServerDidNotStop(EmbeddedPostgresError):
@@ -114,26 +122,29 @@ def default_data_dir() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def running(data_dir: Path, *, durable: bool = True) -> AsyncIterator[str]:
+async def running(data_dir: Path, *, durable: bool = True, guarded: bool = False) -> AsyncIterator[str]:
     """Use the server of `data_dir` for the length of the block, as `start` describes. Gives its DSN."""
-    server = await start(data_dir, durable=durable)
+    server = await start(data_dir, durable=durable, guarded=guarded)
     try:
         yield server.dsn
     finally:
         await server.stop()
 
 
-async def start(data_dir: Path, *, durable: bool = True) -> "Server":
+async def start(data_dir: Path, *, durable: bool = True, guarded: bool = False) -> "Server":
     """Start the server of `data_dir`, or adopt the one that runs, and return when it answers.
 
     The folder is made if it is missing. Until `Server.stop`, a server that dies is started again on the same
-    port, so that the DSN stays true. `durable=False` trades crash safety for speed and is for tests; it has
-    no effect on a server that already runs.
+    port, so that the DSN stays true. A server whose users were all killed lives on, and the next one adopts
+    it.
+
+    Two settings for tests, without effect on a server that already runs: `durable=False` trades crash safety
+    for speed, and `guarded=True` stops the server also when its users are killed.
 
     Raises:
         EmbeddedPostgresError: one of its classes, with a sentence for the person at the terminal.
     """
-    server = Server(data_dir=data_dir, durable=durable)
+    server = Server(data_dir=data_dir, durable=durable, guarded=guarded)
     await server._enter()
     return server
 
@@ -141,17 +152,20 @@ async def start(data_dir: Path, *, durable: bool = True) -> "Server":
 class Server:
     """One user's hold on the server of a data folder. Made by `start`."""
 
-    def __init__(self, *, data_dir: Path, durable: bool) -> None:
+    def __init__(self, *, data_dir: Path, durable: bool, guarded: bool) -> None:
         self.data_dir = data_dir.absolute()
         self.port = 0
         self.password = ""
         self._durable = durable
+        self._guarded = guarded
         self._account = server_account()
         self._folders = _Folders(self.data_dir)
         self._users_lock: _Lock | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._is_leaving = asyncio.Event()
+        self._log_position = 0
 
     @property
     def dsn(self) -> str:
@@ -182,9 +196,14 @@ class Server:
             self._users_lock = None
             if is_last:
                 await self._stop_server()
-        if self._child and self._child.poll() is None:
-            _LEFT_TO_OTHERS.append(self._child)
-        self._child = None
+        if is_last and self._guard:
+            # It waited for us to leave, and finds nothing to do.
+            await asyncio.to_thread(self._guard.wait, _STOP_SECONDS_MAX)
+        for process in (self._child, self._guard):
+            if process and process.poll() is None:
+                # It ends with the last user. Popen would complain that nobody waits for it.
+                process.returncode = 0
+        self._child = self._guard = None
 
     async def _enter(self) -> None:
         await asyncio.to_thread(self._prepare_folder)
@@ -238,8 +257,8 @@ class Server:
             else:
                 try:
                     await self._start_server()
-                except ServerDidNotStart:
-                    if time.monotonic() > deadline or self._is_leaving.is_set():
+                except ServerDidNotStart as error:
+                    if not error.may_pass or time.monotonic() > deadline or self._is_leaving.is_set():
                         raise
                 else:
                     return
@@ -263,9 +282,10 @@ class Server:
                 self.port = pid_file.port
                 # Only our server knows our password, so an answer also proves whose it is.
                 if await self._answers():
+                    self._child = None
                     return True
             if time.monotonic() > deadline:
-                raise ServerDidNotStart(reason="it runs, but does not answer", log_file=self._folders.log)
+                raise self._not_started("it runs, but does not answer")
             await asyncio.sleep(_POLL_SECONDS)
         return False
 
@@ -289,6 +309,8 @@ class Server:
             raise
         self._child = child
         self._folders.port.write_text(f"{self.port}\n")
+        if self._guarded and self._guard is None:
+            self._guard = self._spawn_guard()
 
     async def _wait_for(self, child: subprocess.Popen[bytes]) -> None:
         if not await _until(lambda: self._is_ready(child), _READY_SECONDS_MAX):
@@ -318,7 +340,7 @@ class Server:
             # A shared probe by another user's watcher holds it for microseconds.
             if not await _until(server_lock.try_exclusive, _RETRY_SECONDS_MAX):
                 raise self._not_started("its lock is held")
-            with _open_log(self._folders.log) as log_file:
+            with self._open_log() as log_file:
                 return self._popen(command, output=log_file.fileno(), inherited=(server_lock.descriptor,))
         finally:
             # The child has its own copy of the descriptor, and with it the lock.
@@ -349,6 +371,15 @@ class Server:
             raise ServerDidNotStop(data_dir=self.data_dir)
         if self._child:
             self._child.wait(_STOP_SECONDS_MAX)
+
+    def _spawn_guard(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603  # our own Python, our own file
+            [sys.executable, "-I", "-S", embedded_guard.__file__, self.data_dir],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     # Folders and processes. These block, and are called in a thread where that lasts.
 
@@ -393,7 +424,7 @@ class Server:
         if not self._durable:
             command.append("--no-sync")
         try:
-            with _open_log(self._folders.log) as log_file:
+            with self._open_log() as log_file:
                 code = self._popen(command, output=log_file.fileno(), folder=unfinished).wait(
                     _READY_SECONDS_MAX
                 )
@@ -426,6 +457,16 @@ class Server:
             extra_groups=[] if account else None,
         )
 
+    @contextlib.contextmanager
+    def _open_log(self) -> Iterator[BinaryIO]:
+        """Open the log to append to it, from the beginning when it has grown too long."""
+        file = self._folders.log
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as opened:
+            if opened.tell() > _LOG_BYTES_MAX:
+                opened.truncate(0)
+            self._log_position = file.stat().st_size
+            yield opened
+
     def _folder_argument(self, folder: Path) -> str:
         """How the server's account calls `folder`, which is the working directory of the program it is given
         to.
@@ -451,13 +492,13 @@ class Server:
             raise PasswordMissing(file=self._folders.password) from None
 
     def _not_started(self, reason: str) -> ServerDidNotStart:
-        return ServerDidNotStart(reason=reason, log_file=self._folders.log)
+        log_file = self._folders.log
+        return ServerDidNotStart(
+            reason=reason, log_file=log_file, said=_said_since(log_file, self._log_position)
+        )
 
 
 _PROC_CWD = Path("/proc/self/cwd")
-
-# Servers that we started and that others still use: kept so that they are reaped when they end.
-_LEFT_TO_OTHERS: list[subprocess.Popen[bytes]] = []
 
 
 class _Folders:
@@ -594,18 +635,10 @@ def _write_private(file: Path, text: str) -> None:
         opened.write(text)
 
 
-@contextlib.contextmanager
-def _open_log(file: Path) -> Iterator[BinaryIO]:
-    """Open the log to append to it, from the beginning when it has grown too long."""
-    is_long = file.exists() and file.stat().st_size > _LOG_BYTES_MAX
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as opened:
-        if is_long:
-            opened.truncate(0)
-        yield opened
-
-
-def _last_lines(file: Path) -> str:
+def _said_since(file: Path, position: int) -> str:
     try:
-        return "\n".join(file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
+        with file.open(errors="replace") as opened:
+            opened.seek(position)
+            return "".join(opened.readlines()[-_LOG_LINES_SHOWN:])
     except FileNotFoundError:
-        return "(no log)"
+        return "(nothing)"

@@ -59,7 +59,8 @@ async def server_dsn(run_folder: Path) -> AsyncIterator[str]:
         with _container() as dsn:
             yield dsn
     else:
-        async with embedded.running(run_folder / "postgres", durable=False) as dsn:
+        # The guard stops it should all workers be killed.
+        async with embedded.running(run_folder / "postgres", durable=False, guarded=True) as dsn:
             yield dsn
 
 
