@@ -16,15 +16,13 @@
         RequestInFlight                                                               409
         Unavailable                                                                   503
 
-What the core refuses (`api.session.errors`) is answered by the same table; Litestar's own errors keep their
-status.
+What the core refuses (`api.session.errors`) is answered by the same table; what the store says
+(`api.store.errors`) becomes the class above that means the same; Litestar's own errors keep their status.
 """
-
-
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 import msgspec
@@ -42,9 +40,11 @@ from api.routes.problems import (
     Fault,
     InvalidProblem,
     Problem,
-    advise,
+    changes_of,
 )
+from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
+from api.store import errors as store
 
 
 class ApiError(Exception):
@@ -265,16 +265,27 @@ class StaleRevision(ApiError):
         expected_revision: int,
         actual_revision: int,
         changes: tuple[ConflictChange, ...],
-        is_ended: bool,
+        retry: Advice,
         document: Document | None = None,
     ) -> None:
         self.expected_revision = expected_revision
         self.actual_revision = actual_revision
         self.changes = changes
-        self.is_ended = is_ended
+        self.retry = retry
         self.document = document
         super().__init__(
             f"The session is at revision {actual_revision}, not {expected_revision}; nothing was changed."
+        )
+
+    @classmethod
+    def of(cls, conflict: store.RevisionConflict, *, document: Document | None = None) -> Self:
+        """Make the answer to a conflict that the store found; `document` is for who asked for it."""
+        return cls(
+            expected_revision=conflict.expected,
+            actual_revision=conflict.actual,
+            changes=changes_of(conflict.changes),
+            retry=conflict.advice,
+            document=document,
         )
 
     @property
@@ -290,9 +301,7 @@ class StaleRevision(ApiError):
             actual_revision=self.actual_revision,
             etag=etag_of(self.actual_revision),
             changes=self.changes,
-            retry=advise(
-                expected_revision=self.expected_revision, changes=self.changes, is_ended=self.is_ended
-            ),
+            retry=self.retry,
             document=self.document,
         )
 
@@ -361,6 +370,21 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[byt
     return answer(error.problem(), headers=error.headers)
 
 
+def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer what the store says in the words of the HTTP layer."""
+    match error:
+        case store.NotFound():
+            return handle_api_error(request, NotFound())
+        case store.KeyReused():
+            return handle_api_error(request, IdempotencyKeyReused())
+        case store.RequestInFlight():
+            return handle_api_error(request, RequestInFlight())
+        case store.RevisionConflict():
+            return handle_api_error(request, StaleRevision.of(error))
+        case _:
+            return handle_unforeseen(request, error)
+
+
 def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response[bytes]:
     """Answer a refusal of the core: its code, its sentence, and its fields as members of the document."""
     problem = describe(code=error.code, status=status_of(error), detail=_sentence(str(error)))
@@ -399,6 +423,10 @@ def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Resp
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApiError: handle_api_error,
+    store.NotFound: handle_store_error,
+    store.RevisionConflict: handle_store_error,
+    store.KeyReused: handle_store_error,
+    store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
     Exception: handle_unforeseen,
