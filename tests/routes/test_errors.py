@@ -13,8 +13,8 @@ from loguru import logger
 import api.routes.errors
 import api.session.errors
 from api.routes.body import read_body
+from api.routes.error_handlers import EXCEPTION_HANDLERS
 from api.routes.errors import (
-    EXCEPTION_HANDLERS,
     STATUSES,
     ApiError,
     BodyTooLarge,
