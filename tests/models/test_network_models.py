@@ -19,7 +19,6 @@ from api.models.registry import Models
 from tests.models.calls import call
 from tests.providers.server import FakeProvider, Plan
 
-
 PROVIDERS = ["openai", "anthropic", "local"]
 
 
