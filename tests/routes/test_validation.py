@@ -19,7 +19,7 @@ from api.routes.schemas.requests import (
     Retry,
     Rewind,
 )
-from api.routes.validation import FAULTS_MAX, Limits, check_object, decode_body
+from api.routes.validation import FAULTS_MAX, Limits, check_metadata, decode_body
 
 JSON = "application/json"
 
@@ -173,8 +173,8 @@ def test_a_patch_tells_null_from_left_out() -> None:
 
 
 def test_what_a_patch_has_made_is_measured() -> None:
-    assert check_object({"a": "b"}, pointer="/metadata") == ()
-    assert [fault.code for fault in check_object({"a": "x" * 20_000}, pointer="/metadata")] == ["too-large"]
+    assert check_metadata({"a": "b"}) == ()
+    assert [fault.code for fault in check_metadata({"a": "x" * 20_000})] == ["too-large"]
 
 
 def test_the_answer_stays_small_however_bad_the_input() -> None:
