@@ -214,7 +214,9 @@ async def test_a_step_settles_once_and_the_ledger_stays_dense(pool: Pool) -> Non
     )
 
     assert sum(settled) == len(steps)
-    entries, head = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=1000)
+    entries, head = await world.store.reading.usage_entries(
+        world.caller, after=0, session_id=None, limit=1000
+    )
     assert [entry.seq for entry in entries] == list(range(1, len(steps) + 1))
     assert head == len(steps)
     totals = await world.store.reading.usage_totals(world.caller)
@@ -300,9 +302,7 @@ def _key(number: int) -> Idempotency:
 
 
 def _intent(step_id: object) -> Intent:
-    return Intent(
-        id=step_id, purpose="reply", speaker="Ada", provider="scripted", model="echo", request={}
-    )
+    return Intent(id=step_id, purpose="reply", speaker="Ada", provider="scripted", model="echo", request={})
 
 
 def _outcome(result: dict[str, object] | None = None) -> Outcome:
@@ -318,5 +318,3 @@ def _outcome(result: dict[str, object] | None = None) -> Outcome:
         latency_ms=1,
         result=result,
     )
-
-
