@@ -201,6 +201,18 @@ async def _command(world: World, before: Document, name: str, chance: random.Ran
         )
 
 
+_COPIED = (
+    "revision",
+    "state",
+    "name",
+    "branch",
+    "turn_count",
+    "cursor",
+    "unfinished_count",
+    "updated_at",
+)
+
+
 async def _check_columns(pool: Pool, document: Document) -> None:
     """The columns of the header's row are copies of the document's fields."""
     session = document.session
