@@ -36,6 +36,7 @@ WITH held AS (
       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[])
         AS d(organization_id, run_id, step_id, text_offset, text)
       JOIN held h ON h.organization_id = d.organization_id AND h.id = d.run_id
+    ON CONFLICT DO NOTHING
 )
 SELECT id FROM held
 """

@@ -19,12 +19,13 @@ class PriceRow(NamedTuple):
     cached_per_million: Decimal | None
     cache_write_per_million: Decimal | None
     output_per_million: Decimal
+    reasoning_per_million: Decimal | None
     per_call: Decimal
 
 
 _OF_PROVIDER = """
 SELECT provider, model_pattern, valid_from, input_per_million, cached_per_million, cache_write_per_million,
-       output_per_million, per_call
+       output_per_million, reasoning_per_million, per_call
   FROM prices WHERE organization_id = $1 AND provider = $2
 """
 
@@ -37,9 +38,10 @@ async def of_provider(conn: Connection, organization_id: UUID, provider: str) ->
 
 _INSERT = """
 INSERT INTO prices (organization_id, provider, model_pattern, valid_from, input_per_million,
-                    cached_per_million, cache_write_per_million, output_per_million, per_call)
+                    cached_per_million, cache_write_per_million, output_per_million,
+                    reasoning_per_million, per_call)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::numeric[], $6::numeric[],
-                         $7::numeric[], $8::numeric[], $9::numeric[])
+                         $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[])
 """
 
 

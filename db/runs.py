@@ -79,6 +79,17 @@ async def heartbeat(conn: Connection, organization_id: UUID, run_id: UUID, *, le
     return await conn.fetchval(_HEARTBEAT, organization_id, run_id, lease_seconds) is not None
 
 
+_RELEASE = """
+UPDATE runs SET state = 'finished', ended_at = now()
+ WHERE organization_id = $1 AND id = $2 AND state = 'running'
+"""
+
+
+async def release(conn: Connection, organization_id: UUID, run_id: UUID) -> None:
+    """End a run that still holds its turn, so that another may claim the turn at once."""
+    await conn.execute(_RELEASE, organization_id, run_id)
+
+
 class StepIntent(NamedTuple):
     """A model or tool call that is about to be made."""
 

@@ -241,6 +241,7 @@ CREATE TABLE prices (
     cached_per_million      numeric     CHECK (cached_per_million >= 0),
     cache_write_per_million numeric     CHECK (cache_write_per_million >= 0),
     output_per_million      numeric     NOT NULL CHECK (output_per_million >= 0),
+    reasoning_per_million   numeric     CHECK (reasoning_per_million >= 0),
     per_call                numeric     NOT NULL DEFAULT 0 CHECK (per_call >= 0),
     PRIMARY KEY (organization_id, provider, model_pattern, valid_from)
 );
@@ -280,7 +281,9 @@ CREATE TABLE usage_entries (
     latency_ms         integer     CHECK (latency_ms >= 0),
     created_at         timestamptz NOT NULL,
     PRIMARY KEY (organization_id, seq),
-    CHECK ((unit_prices IS NULL) = (cost IS NULL)),
+    -- A call that the provider refused costs nothing at any price; every other known cost has its prices.
+    CHECK (unit_prices IS NULL OR cost IS NOT NULL),
+    CHECK (unit_prices IS NOT NULL OR cost IS NULL OR cost = 0),
     CHECK (corrects_id IS NOT NULL OR LEAST(input_tokens, cached_tokens, cache_write_tokens,
                                             output_tokens, reasoning_tokens) >= 0)
 );

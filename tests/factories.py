@@ -7,10 +7,9 @@ import msgspec
 
 from api.agents.definition import Definition
 from api.events import Hub
-from api.session import ids
+from api.session import commands, ids
 from api.session.commands import IfActive
 from api.session.document import Actor, AgentRef, Change, Head, Reply, StepSummary, Usage
-from api.session import commands
 from api.store import Caller, Delta, Done, Idempotency, Replay, Store, StoredAnswer
 from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, turn_id_of
@@ -22,8 +21,10 @@ DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 class World:
     """One organization with one agent, on a store."""
 
-    def __init__(self, store: Store, caller: Caller, agent: AgentRef) -> None:
+    def __init__(self, store: Store, hub: Hub, organization_id: str, caller: Caller, agent: AgentRef) -> None:
         self.store = store
+        self.hub = hub
+        self.organization_id = organization_id
         self.caller = caller
         self.agent = agent
 
@@ -34,6 +35,7 @@ class World:
         metadata: Mapping[str, Any] | None = None,
         name: str | None = None,
         greeting: str | None = None,
+        greeting_is_generated: bool = False,
         idempotency: Idempotency | None = None,
     ) -> Delta:
         """A new session, as its creator sees it."""
@@ -41,7 +43,7 @@ class World:
             self.caller,
             agent=self.agent,
             greeting=greeting,
-            greeting_is_generated=False,
+            greeting_is_generated=greeting_is_generated,
             speaker="Ada",
             name=name,
             context=dict(context or {}),
@@ -109,7 +111,8 @@ def completing(claim: Claim, text: str) -> Any:
 
 async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: str = "Acme") -> World:
     """An organization of its own on this database."""
-    store = Store(pool, Hub())
+    hub = Hub()
+    store = Store(pool, hub)
     organization = await store.access.create_organization(name)
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
     assert row is not None
@@ -124,7 +127,9 @@ async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: s
         ),
     )
     assert isinstance(answer, StoredAnswer)
-    return World(store, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1))
+    return World(
+        store, hub, organization.id, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1)
+    )
 
 
 def rendered(delta: Delta) -> StoredAnswer:

@@ -17,6 +17,7 @@ from api.models.base import (
 )
 from api.models.limits import AdapterItem, CallLimits, limited
 from api.models.messages import alternating
+from api.models.shapes import count_in, model_named, text_in
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -65,21 +66,20 @@ class AnthropicClient:
         try:
             stream = await sdk.messages.create(**_body(request))
             async for event in stream:
-                if event.type == "message_start":
-                    model = event.message.model or model
-                    _count(event.message.usage, counted)
-                if (
-                    event.type == "content_block_delta"
-                    and event.delta.type == "text_delta"
-                    and event.delta.text
-                ):
-                    yield TextDelta(event.delta.text)
-                if event.type == "message_delta":
-                    _count(event.usage, counted)
-                    if event.delta.stop_reason is not None:
+                kind, delta = text_in(event, "type"), getattr(event, "delta", None)
+                if kind == "message_start":
+                    message = getattr(event, "message", None)
+                    model = model_named(message) or model
+                    _count(getattr(message, "usage", None), counted)
+                elif kind == "content_block_delta" and text_in(delta, "type") == "text_delta":
+                    if text := text_in(delta, "text"):
+                        yield TextDelta(text)
+                elif kind == "message_delta":
+                    _count(getattr(event, "usage", None), counted)
+                    if reason := text_in(delta, "stop_reason"):
                         yield Finished(
                             usage=_usage(counted),
-                            finish_reason=_STOP_REASONS.get(event.delta.stop_reason, FinishReason.OTHER),
+                            finish_reason=_STOP_REASONS.get(reason, FinishReason.OTHER),
                             model=model,
                             provider=self.provider,
                         )
@@ -103,8 +103,8 @@ class AnthropicClient:
                 timed_out=isinstance(cause, httpx2.TimeoutException),
                 usage=_usage(counted),
             ) from error
-        except (ValueError, AttributeError) as error:
-            # The SDK decodes every line of the stream as JSON and does not look at what is in it.
+        except ValueError as error:
+            # The SDK decodes every line of the stream as JSON.
             message = "The provider sent something that is not an answer."
             raise ModelError(
                 ModelErrorCode.STREAM_BROKEN, message, provider=self.provider, usage=_usage(counted)
@@ -158,11 +158,10 @@ _COUNTERS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_to
 def _count(usage: Any, counted: dict[str, int]) -> None:
     """Take over the counters that are there; they are cumulative, so the newest word counts."""
     for name in _COUNTERS:
-        value = getattr(usage, name, None)
-        if isinstance(value, int) and value >= 0:
-            counted[name] = value
-    thinking = getattr(getattr(usage, "output_tokens_details", None), "thinking_tokens", None)
-    if isinstance(thinking, int) and thinking >= 0:
+        if (count := count_in(usage, name)) is not None:
+            counted[name] = count
+    thinking = count_in(getattr(usage, "output_tokens_details", None), "thinking_tokens")
+    if thinking is not None:
         counted["thinking_tokens"] = thinking
 
 

@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from api.models.text import storable
+
 ERROR_MESSAGE_CHARACTERS_MAX = 500
 """A provider's own words are cut to this length, because they are kept in the turn that failed."""
 
@@ -106,6 +108,10 @@ class ModelErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     NOT_CONFIGURED = "not_configured"
     """This installation has no key, or no address, for the provider."""
+    EMPTY_REPLY = "empty_reply"
+    """The call came to its end, was paid for, and brought no text."""
+    INTERNAL = "internal"
+    """Our own client failed in a way that it should not; the log has the traceback."""
 
 
 class ModelError(Exception):
@@ -165,6 +171,7 @@ class ModelClient(Protocol):
 
 
 def _shortened(message: str) -> str:
+    message = storable(message)
     if len(message) <= ERROR_MESSAGE_CHARACTERS_MAX:
         return message
     return message[: ERROR_MESSAGE_CHARACTERS_MAX - 1] + "…"

@@ -21,6 +21,7 @@ from api.models.base import (
     StreamItem,
     TextDelta,
 )
+from api.models.text import StorableStream
 
 AdapterItem = TextDelta | Finished | ModelUsage | None
 """Usage is what the provider has counted so far, which a later failure then tells. None is a sign of life
@@ -37,12 +38,12 @@ class CallLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long a call may wait, and for what."""
 
     connect_seconds: float = 10.0
-    call_seconds: float = 300.0
+    call_seconds: float = 120.0
     """The whole call: every attempt, every wait between them, the whole stream."""
     first_text_seconds: float = 120.0
     """From sending the request to the first text, with no sign of life between: reasoning models are silent
     for long."""
-    stall_seconds: float = 30.0
+    stall_seconds: float = 60.0
     """Between two signs of life once the text has begun."""
     attempts_max: int = 3
     """How often a request is sent when the provider refuses it for now; 1 never repeats it."""
@@ -88,6 +89,7 @@ async def _one_attempt(
     loop = asyncio.get_running_loop()
     finished: Finished | None = None
     usage: ModelUsage | None = None
+    spoken = StorableStream()
     wait_seconds = limits.first_text_seconds
     async with aclosing(source):
         while True:
@@ -114,11 +116,14 @@ async def _one_attempt(
                 raise
             if isinstance(item, TextDelta):
                 wait_seconds = limits.stall_seconds
-                yield item
+                if text := spoken.feed(item.text):
+                    yield TextDelta(text)
             elif isinstance(item, Finished):
                 finished = item
             elif item is not None:
                 usage = item
+    if rest := spoken.end():
+        yield TextDelta(rest)
     if finished is None:
         message = "The stream ended without a finish reason."
         raise ModelError(ModelErrorCode.STREAM_BROKEN, message, provider=provider, usage=usage)

@@ -21,6 +21,7 @@ from api.models.base import (
 )
 from api.models.limits import AdapterItem, CallLimits, limited
 from api.models.messages import alternating
+from api.models.shapes import count_in, model_named, text_in
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -71,7 +72,7 @@ class OpenAICompatibleClient:
             stream = await sdk.chat.completions.create(**self._body(request))
             async for chunk in stream:
                 usage = _usage(chunk) or usage
-                model = getattr(chunk, "model", None) or model
+                model = model_named(chunk) or model
                 text, reason = _first_choice(chunk)
                 if text:
                     yield TextDelta(text)
@@ -155,25 +156,25 @@ class OpenAICompatibleClient:
 def _first_choice(chunk: Any) -> tuple[str | None, str | None]:
     """The text and the finish reason of a chunk, each None where it has none."""
     choices = getattr(chunk, "choices", None)
-    if not choices:
+    if not isinstance(choices, list) or not choices:
         return None, None
     delta = getattr(choices[0], "delta", None)
-    text = getattr(delta, "content", None) or getattr(delta, "refusal", None)
-    return text, getattr(choices[0], "finish_reason", None)
+    text = text_in(delta, "content") or text_in(delta, "refusal")
+    return text, text_in(choices[0], "finish_reason")
 
 
 def _usage(chunk: Any) -> ModelUsage | None:
     usage = getattr(chunk, "usage", None)
-    input_tokens = _count(usage, "prompt_tokens")
-    output_tokens = _count(usage, "completion_tokens")
+    input_tokens = count_in(usage, "prompt_tokens")
+    output_tokens = count_in(usage, "completion_tokens")
     if input_tokens is None or output_tokens is None:
         return None
     input_details = getattr(usage, "prompt_tokens_details", None)
     output_details = getattr(usage, "completion_tokens_details", None)
-    cached_tokens = min(_count(input_details, "cached_tokens") or 0, input_tokens)
-    cache_write_tokens = _count(input_details, "cache_write_tokens") or 0
-    reasoning_tokens = _count(output_details, "reasoning_tokens") or 0
-    if _count(usage, "total_tokens") == input_tokens + output_tokens + reasoning_tokens:
+    cached_tokens = min(count_in(input_details, "cached_tokens") or 0, input_tokens)
+    cache_write_tokens = count_in(input_details, "cache_write_tokens") or 0
+    reasoning_tokens = count_in(output_details, "reasoning_tokens") or 0
+    if count_in(usage, "total_tokens") == input_tokens + output_tokens + reasoning_tokens:
         # Some compatible servers count reasoning beside the completion, not within it.
         output_tokens += reasoning_tokens
     return ModelUsage(
@@ -183,8 +184,3 @@ def _usage(chunk: Any) -> ModelUsage | None:
         output_tokens=output_tokens,
         reasoning_tokens=min(reasoning_tokens, output_tokens),
     )
-
-
-def _count(holder: Any, name: str) -> int | None:
-    value = getattr(holder, name, None)
-    return value if isinstance(value, int) and value >= 0 else None

@@ -1,8 +1,8 @@
 """The published schema and its viewer: `/schema`, served from this package alone, so that it works offline.
 
-    /schema                 the viewer, or the document for who asks for JSON
-    /schema/openapi.json    the document
-    /schema/static/...      Swagger UI (vendored) and the script that starts it
+/schema                 the viewer, or the document for who asks for JSON
+/schema/openapi.json    the document
+/schema/static/...      Swagger UI (vendored) and the script that starts it
 """
 
 from functools import cache

@@ -13,10 +13,10 @@ import msgspec
 
 from api.routes.errors import MalformedIdempotencyKey, MalformedOnBehalfOf
 
-WAIT_SECONDS_DEFAULT = 30
-WAIT_SECONDS_MAX = 120
-
 EVENT_STREAM = "text/event-stream"
+
+_LINE_CHARACTERS_MAX = 1000
+"""A longer `Prefer` is not read: quotes that never close make the reading quadratic."""
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _WORD = rf'{_NAME}|"(?:[^"\\]|\\.)*"'
@@ -32,15 +32,14 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
 
     respond_async: bool = False
     wait_seconds: int | None = None
-    """At most `WAIT_SECONDS_MAX`, whatever was asked."""
+    """As asked; `waits_seconds` knows the limit."""
     returns: Literal["representation", "minimal"] | None = None
 
-    @property
-    def waits_seconds(self) -> int:
+    def waits_seconds(self, *, default_seconds: int, max_seconds: int) -> int:
         """How long to wait for an answer before saying that it is under way."""
-        if self.respond_async:
-            return self.wait_seconds or 0
-        return WAIT_SECONDS_DEFAULT if self.wait_seconds is None else self.wait_seconds
+        if self.wait_seconds is not None:
+            return min(self.wait_seconds, max_seconds)
+        return 0 if self.respond_async else default_seconds
 
     @property
     def wants_representation(self) -> bool:
@@ -52,7 +51,7 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
     """Read the lines of `Prefer`. Of a preference given twice the first counts (RFC 7240 2)."""
     found: dict[str, str] = {}
     for line in values:
-        at = 0
+        at = len(line) if len(line) > _LINE_CHARACTERS_MAX else 0
         while at < len(line):
             preference = _PREFERENCE.match(line, at)
             if preference:
@@ -60,12 +59,12 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
                 at = preference.end()
             # Parameters of the preference, or what cannot be read, up to the next comma.
             rest = _REST.match(line, at)
-            at = max(rest.end() if rest else at, at) + 1
+            at = (rest.end() if rest else at) + 1
     wait = found.get("wait", "")
     returns = found.get("return", "").lower()
     return Preferences(
         respond_async="respond-async" in found,
-        wait_seconds=min(int(wait), WAIT_SECONDS_MAX) if _WAIT.fullmatch(wait) else None,
+        wait_seconds=int(wait) if _WAIT.fullmatch(wait) else None,
         returns="representation"
         if returns == "representation"
         else "minimal"

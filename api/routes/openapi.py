@@ -1,4 +1,4 @@
-"""OpenAPI 3.1, built from the declared operations and the wire structs. The same input gives the same bytes."""
+"""OpenAPI 3.1, built from the declared operations and the wire structs: same input, same bytes."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -36,7 +36,7 @@ _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
     413: ("The body is too large.", Problem),
     415: ("The body is in a form that this operation does not read.", Problem),
     422: (
-        "The input is not valid; `errors` names every fault. Or the idempotency key was used for another request.",
+        "The input is not valid; `errors` names every fault. Or the idempotency key was used before.",
         (InvalidProblem, Problem),
     ),
     428: ("A call that changes the document must state the revision that it has judged.", Problem),
@@ -71,7 +71,7 @@ def build(operations: Iterable[Operation], *, version: str = "1") -> dict[str, A
             "summary": _INFO,
             "description": (
                 "Every answer that is not a success is a problem document (RFC 9457) with a stable `code`. "
-                "Writes state the revision that they have judged; a stale one is refused and told what changed."
+                "A write states the revision that it has judged; a stale one is told what has changed."
             ),
         },
         "servers": [{"url": "/"}],
@@ -107,7 +107,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if parameters := _parameters(operation):
         written["parameters"] = parameters
     if operation.body is not None:
-        content = {media_type: {"schema": inline(operation.body)} for media_type in operation.body_media_types}
+        content = {
+            media_type: {"schema": inline(operation.body)} for media_type in operation.body_media_types
+        }
         written["requestBody"] = {"required": operation.has_required_body, "content": content}
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     responses |= {str(status): _problem(status) for status in operation.problem_statuses}
@@ -133,7 +135,11 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
                 parameter["description"] = field.pop("description")
             written.append({**parameter, "schema": _without_null(field)})
     for header in operation.all_request_headers:
-        is_required = header is headers.IF_MATCH and operation.precondition == "required" and not _has_revision(operation)
+        is_required = (
+            header is headers.IF_MATCH
+            and operation.precondition == "required"
+            and not _has_revision(operation)
+        )
         written.append(
             {
                 "name": header.name,
@@ -155,7 +161,9 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """A query parameter is left out, never null."""
     match schema.get("type"):
         case [kind, "null"]:
-            enum = {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
+            enum = (
+                {"enum": [value for value in schema["enum"] if value is not None]} if "enum" in schema else {}
+            )
             return {**schema, "type": kind, **enum}
     return schema
 

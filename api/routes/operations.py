@@ -32,7 +32,7 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
     "version": (_NUMBER, "The published version."),
 }
-"""What each placeholder of a path stands for. One that names nothing is answered with 404, whatever its form."""
+"""What each placeholder of a path stands for. One that names nothing gets 404, whatever its form."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,8 +82,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_required_body(self) -> bool:
-        """An empty body is a fault: some field must be given."""
-        return self.body is not None and any(field.required for field in msgspec.structs.fields(self.body))
+        """An empty body, which is read as `{}`, is not enough."""
+        if self.body is None:
+            return False
+        try:
+            msgspec.convert({}, self.body)
+        except msgspec.ValidationError:
+            return True
+        return False
 
     @property
     def all_request_headers(self) -> tuple[Header, ...]:
@@ -162,11 +168,19 @@ def _route(operation: Operation) -> HTTPRouteHandler:
     async def serve(request: Request[Any, Any, Any]) -> Response[bytes]:
         return await operation.handler(request)
 
-    # Strings throughout: a placeholder that is not of its form names nothing, and is answered like a missing id.
+    # Strings throughout: what is not of the form of an id or number is answered like a missing thing.
     path = _PLACEHOLDER.sub(r"{\1:str}", operation.path)
-    methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
+    methods: tuple[Method | Literal["HEAD"], ...] = (operation.method,)
+    if operation.method == "GET":
+        methods = ("GET", "HEAD")
     return HTTPRouteHandler(
-        path, http_method=methods, status_code=200, name=operation.operation_id, include_in_schema=False
+        path,
+        http_method=methods,
+        status_code=200,
+        name=operation.operation_id,
+        include_in_schema=False,
+        # `read_body` has the limit, which comes from the settings.
+        request_max_body_size=None,
     )(serve)
 
 

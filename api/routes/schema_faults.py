@@ -101,6 +101,9 @@ def _explain(error: "ValidationError") -> Iterator[Fault]:
     elif error.validator == "anyOf" and (meant := _branch_meant(error)):
         for inner in meant:
             yield from _explain(inner)
+    elif error.validator == "anyOf" and (kinds := _kinds_wanted(error)):
+        words = " or ".join(_WORDS[kind] for kind in kinds)
+        yield Fault(pointer=pointer, message=f"must be {words}", code="wrong-type")
     else:
         code = _CODES.get(str(error.validator), "malformed")
         if error.validator == "pattern" and expected == BLANK:
@@ -117,6 +120,14 @@ def _branch_meant(error: "ValidationError") -> list["ValidationError"]:
         errors for errors in branches.values() if not any(_is_of_another_kind(inner) for inner in errors)
     ]
     return meant[0] if len(meant) == 1 else []
+
+
+def _kinds_wanted(error: "ValidationError") -> list[str]:
+    """Name the JSON types of an `anyOf` when the value is of none of them; else nothing."""
+    inner = error.context or ()
+    if not all(each.validator == "type" and not each.relative_path for each in inner):
+        return []
+    return [str(each.validator_value) for each in inner]
 
 
 def _is_of_another_kind(error: "ValidationError") -> bool:

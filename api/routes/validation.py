@@ -34,8 +34,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     text_bytes_max: int = 32 * 1024
     """Of a message's text, in UTF-8."""
-    object_bytes_max: int = 16 * 1024
-    """Of a free object (context, metadata), as compact JSON."""
+    context_bytes_max: int = 16 * 1024
+    """Of a session's context, as compact JSON."""
+    metadata_bytes_max: int = 16 * 1024
+    """Of a session's metadata, as compact JSON."""
     depth_max: int = 64
     """Of arrays and objects within each other."""
 
@@ -53,7 +55,7 @@ def decode_body(
 ) -> T:
     """Make a `struct` of the body, or say all that is wrong with it.
 
-    An empty body, whatever its Content-Type, is `{}` where no field is required; else its fault is `missing`.
+    An empty body, whatever its Content-Type, is read as `{}`: required fields are then `missing`.
 
     Raises:
         UnsupportedMediaType: a body in another form.
@@ -61,9 +63,7 @@ def decode_body(
         Invalid: JSON, but not what the operation takes.
     """
     if not raw:
-        if _has_required_field(struct):
-            raise Invalid((Fault(pointer="", message="a JSON body is required", code="missing"),))
-        return struct()
+        return decode_value({}, struct, limits=limits)
     check_media_type(content_type, accepted=accepted)
     return decode_value(parse_json(raw), struct, limits=limits)
 
@@ -96,11 +96,9 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
     raise Invalid(tuple(sorted(faults, key=lambda fault: (fault.pointer, fault.code))[:FAULTS_MAX]))
 
 
-def check_object(
-    value: dict[str, Any], *, pointer: str, limits: Limits = DEFAULT_LIMITS
-) -> tuple[Fault, ...]:
-    """Find what is wrong with a free object that a merge patch has made."""
-    return tuple(_check_size(value, pointer, limits.object_bytes_max))
+def check_metadata(value: dict[str, Any], *, limits: Limits = DEFAULT_LIMITS) -> tuple[Fault, ...]:
+    """Find what is wrong with the metadata that a merge patch has made."""
+    return tuple(_check_size(value, "/metadata", limits.metadata_bytes_max))
 
 
 def check_text(text: str, pointer: str) -> Iterator[Fault]:
@@ -146,15 +144,16 @@ def _check_keys(item: dict[str, Any], pointer: str) -> Iterator[Fault]:
 
 
 def _check_sizes(value: dict[str, Any], struct: type[msgspec.Struct], limits: Limits) -> Iterator[Fault]:
-    for name, kind in _limited_fields(struct).items():
+    for name, limit in _limited_fields(struct).items():
         field = value.get(name)
-        if kind == "text" and isinstance(field, str):
+        bytes_max: int = getattr(limits, limit)
+        if isinstance(field, str):
             size = len(field.encode("utf-8", "surrogatepass"))
-            if size > limits.text_bytes_max:
-                message = f"has {size} bytes of UTF-8; at most {limits.text_bytes_max} are allowed"
+            if size > bytes_max:
+                message = f"has {size} bytes of UTF-8; at most {bytes_max} are allowed"
                 yield Fault(pointer=f"/{name}", message=message, code="too-long")
-        elif kind == "object" and isinstance(field, dict):
-            yield from _check_size(field, f"/{name}", limits.object_bytes_max)
+        elif isinstance(field, dict):
+            yield from _check_size(field, f"/{name}", bytes_max)
 
 
 def _check_size(value: dict[str, Any], pointer: str, bytes_max: int) -> Iterator[Fault]:
@@ -169,7 +168,7 @@ def _check_size(value: dict[str, Any], pointer: str, bytes_max: int) -> Iterator
 
 @cache
 def _limited_fields(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Name the top-level fields that are marked `Meta(extra={"limit": "text" | "object"})`."""
+    """Name the top-level fields that are marked `Meta(extra={"limit": ...})` with a field of `Limits`."""
     hints = typing.get_type_hints(struct, include_extras=True)
     found = {}
     for field in msgspec.structs.fields(struct):
@@ -185,8 +184,3 @@ def _metas(hint: Any) -> Iterator[msgspec.Meta]:
             yield metadata
     for inner in typing.get_args(hint):
         yield from _metas(inner)
-
-
-@cache
-def _has_required_field(struct: type[msgspec.Struct]) -> bool:
-    return any(field.required for field in msgspec.structs.fields(struct))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.models.base import ModelUsage
+from api.store.running import Price
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -39,25 +40,6 @@ class PriceSource(StrEnum):
     PRICES = "prices"
     """Our own table."""
     GENAI_PRICES = "genai-prices"
-
-
-class PriceRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of our price table. Of the rows that match, the most specific counts, then the newest."""
-
-    provider: str
-    model_pattern: str
-    """The provider's name of the model; `*` stands for any characters."""
-    valid_from: datetime
-    currency: str = "USD"
-    input_per_million: Decimal
-    cached_per_million: Decimal | None = None
-    """None: cached tokens cost what other input costs."""
-    cache_write_per_million: Decimal | None = None
-    """None: written tokens cost what other input costs."""
-    output_per_million: Decimal
-    reasoning_per_million: Decimal | None = None
-    """None: reasoning costs what other output costs."""
-    per_call: Decimal = Decimal(0)
 
 
 class UnitPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +79,7 @@ def cost(usage: ModelUsage, prices: UnitPrices) -> Decimal:
 
 
 def lookup(
-    provider: str, model: str, *, rows: Sequence[PriceRow], at: datetime, usage: ModelUsage
+    provider: str, model: str, *, rows: Sequence[Price], at: datetime, usage: ModelUsage
 ) -> UnitPrices | None:
     """The unit prices for a call at an instant; None when nobody knows a price.
 
@@ -117,7 +99,7 @@ def context_window_tokens(provider: str, model: str) -> int | None:
     return None if info is None else info.context_window
 
 
-def _newest_match(provider: str, model: str, rows: Sequence[PriceRow], at: datetime) -> PriceRow | None:
+def _newest_match(provider: str, model: str, rows: Sequence[Price], at: datetime) -> Price | None:
     matching = [
         row
         for row in rows
@@ -126,7 +108,7 @@ def _newest_match(provider: str, model: str, rows: Sequence[PriceRow], at: datet
     return max(matching, key=_precedence, default=None)
 
 
-def _precedence(row: PriceRow) -> tuple[bool, int, datetime]:
+def _precedence(row: Price) -> tuple[bool, int, datetime]:
     """A whole name before a pattern, a longer pattern before a shorter one, then the newest."""
     pattern = row.model_pattern
     return "*" not in pattern, len(pattern.replace("*", "")), row.valid_from
@@ -137,14 +119,14 @@ def _matches(pattern: str, model: str) -> bool:
     return fnmatch.fnmatchcase(model, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
-def _from_row(row: PriceRow) -> UnitPrices:
+def _from_row(row: Price) -> UnitPrices:
     def or_else(price: Decimal | None, default: Decimal) -> Decimal:
         return default if price is None else price
 
     return UnitPrices(
         source=PriceSource.PRICES,
         valid_from=row.valid_from,
-        currency=row.currency,
+        currency="USD",
         input_per_million=row.input_per_million,
         cached_per_million=or_else(row.cached_per_million, row.input_per_million),
         cache_write_per_million=or_else(row.cache_write_per_million, row.input_per_million),

@@ -277,14 +277,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     branch_count: int = 1
     """Branches ever opened; the next one takes this number."""
     unfinished_count: int = 0
-    """Turns on the line that are not final, 0..UNFINISHED_MAX; all of them lie on the current branch."""
+    """Turns on the line that are not final, 0..UNFINISHED_MAX.
+
+    All of them lie on the current branch, from the active one on, with nothing between them but queued
+    turns that were cancelled alone.
+    """
     active_turn_id: str | None = None
     """The first unfinished turn, which a runner may claim; None when every turn is final."""
-    active_position: int | None = None
-    """Where the active turn stands; None when every turn is final.
-
-    The unfinished turns are those of the current branch from here on, less the queued ones cancelled alone.
-    """
     discarded_count: int = 0
     """Futures ever discarded; the last ordinal given."""
     node: str = "start"

@@ -55,7 +55,6 @@ def check_session(session: Session) -> None:
     require(0 <= session.cursor <= session.turn_count, "the cursor is on the line")
     require(0 <= session.unfinished_count <= UNFINISHED_MAX, "the queue is bounded")
     require((session.active_turn_id is not None) == is_active, "a turn is active while any is unfinished")
-    require((session.active_position is not None) == is_active, "the active turn has a position")
     require(not is_active or session.cursor == session.turn_count, "unfinished turns are in effect")
     require(0 <= session.branch < session.branch_count, "the current branch has been opened")
     require(session.discarded_count >= session.branch_count - 1, "opening a branch discards a future")
@@ -109,7 +108,6 @@ def _check_unfinished(document: Document) -> None:
     tail = [turn.state for turn in document.turns[active.position :] if turn.state.is_final]
     require(set(tail) <= {TurnState.CANCELLED}, "behind the active turn every final turn is cancelled")
     require(active.id == session.active_turn_id, "the first unfinished turn is the active one")
-    require(active.position == session.active_position, "the header says where the active turn stands")
     require({turn.state for turn in queued} <= {TurnState.PENDING}, "a queued turn is pending")
     require(
         {turn.branch for turn in unfinished} == {session.branch}, "the unfinished are on the current branch"
@@ -149,6 +147,4 @@ def _check_standing(document: Document) -> None:
     storing = [turn for turn in document.turns[: session.cursor] if turn.node is not None]
     if storing:
         require(session.node == storing[-1].node, "the node is that of the newest turn in effect")
-        require(
-            session.variables == storing[-1].variables, "the variables are those of that turn"
-        )
+        require(session.variables == storing[-1].variables, "the variables are those of that turn")

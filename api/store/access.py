@@ -6,8 +6,8 @@ enough for a secret of 256 random bits and lets a key be found by its digest, in
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
@@ -15,6 +15,7 @@ from api.session import ids
 from api.session.document import Actor
 from api.store.base import Base, Caller, row_id
 from api.store.errors import NotFound
+from api.store.running import Price
 from db import organizations, prices
 
 KEY_PREFIX = "tl_"
@@ -128,10 +129,13 @@ class Access(Base):
             organization_id=found.organization_id, actor=Actor(key_id=ids.to_wire(ids.Kind.KEY, found.id))
         )
 
-    async def add_prices(self, organization_id: UUID, rows: list[prices.PriceRow]) -> None:
-        """Add prices to an organization's own list."""
+    async def add_prices(self, organization_id: str, rows: Sequence[Price]) -> None:
+        """Add prices to an organization's own list; one that is in force is followed, never edited."""
+        organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
-            await prices.insert(conn, organization_id, rows)
+            await prices.insert(
+                conn, organization, [prices.PriceRow(**msgspec.structs.asdict(row)) for row in rows]
+            )
 
 
 def _digest(secret: str) -> bytes:

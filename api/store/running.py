@@ -5,6 +5,8 @@ call cost is always written.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +23,10 @@ from db.pool import Connection, retry_serialization
 
 RUNNER = Actor(process="runner")
 """Who publishes what a run has brought."""
+
+
+Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
+"""A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     purpose: str
     speaker: str
+    provider: str | None
+    model: str | None
     state: str
     result: msgspec.Raw | None
     """What came back; None while it is not finished, and when it failed."""
@@ -86,6 +94,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int
     result: dict[str, object] | None
     """What the call brought, for a take-over to continue from; None when it brought nothing."""
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the organization's own price list, in amounts per million tokens."""
+
+    provider: str
+    model_pattern: str
+    """The provider's name of the model; `*` stands for any characters."""
+    valid_from: datetime
+    input_per_million: Decimal
+    cached_per_million: Decimal | None = None
+    """None: cached tokens cost what other input costs."""
+    cache_write_per_million: Decimal | None = None
+    """None: written tokens cost what other input costs."""
+    output_per_million: Decimal
+    reasoning_per_million: Decimal | None = None
+    """None: reasoning costs what other output costs."""
+    per_call: Decimal = Decimal(0)
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +164,8 @@ class Running(Base):
                     kind=row.kind,
                     purpose=row.purpose,
                     speaker=row.speaker,
+                    provider=row.provider,
+                    model=row.model,
                     state=row.state,
                     result=None if row.result is None else msgspec.Raw(row.result),
                 )
@@ -184,10 +212,17 @@ class Running(Base):
         async with self._pool.acquire() as conn:
             return await deltas.flush(conn, pieces, at=self._clock())
 
-    async def prices_of(self, claim: Claim, provider: str) -> list[prices.PriceRow]:
+    async def prices_of(self, claim: Claim, provider: str) -> list[Price]:
         """Read the organization's own prices of a provider's models."""
         async with self._pool.acquire() as conn:
-            return await prices.of_provider(conn, claim.organization_id, provider)
+            found = await prices.of_provider(conn, claim.organization_id, provider)
+        return [Price(**row._asdict()) for row in found]
+
+    async def release(self, claim: Claim) -> None:
+        """Hand the turn back: any runner may claim it at once, and continues the attempt."""
+        async with self._pool.acquire() as conn:
+            await runs.release(conn, claim.organization_id, claim.run_id)
+        self._hub.tell(Notice(session_id=claim.session_id, is_claimable=True))
 
     async def settle(self, claim: Claim, step_id: UUID, outcome: Outcome) -> bool:
         """End a step and write what it cost, whether or not the run still holds its turn.
@@ -248,7 +283,7 @@ class Running(Base):
         self,
         conn: Connection,
         claim: Claim,
-        command: Callable[[Head, tuple[StepSummary, ...], Usage | None], Change],
+        command: Publishing,
     ) -> bool:
         loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
         if loaded is None or loaded.epoch != claim.epoch:

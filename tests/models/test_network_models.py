@@ -13,14 +13,23 @@ from api.models.base import (
     ModelRequest,
     TextDelta,
 )
+from api.models.limits import CallLimits
+from api.models.openai_compatible import OpenAICompatibleClient
 from api.models.registry import Models
 from tests.models.calls import call
 from tests.providers.server import FakeProvider, Plan
 
+PROVIDERS = ["openai", "anthropic", "local"]
 
-@pytest.fixture(params=["openai", "anthropic", "local"])
+
+@pytest.fixture(params=PROVIDERS)
 def client(models: Models, request: pytest.FixtureRequest) -> ModelClient:
     return models.resolve(f"{request.param}:m-1")[0]
+
+
+@pytest.fixture(params=PROVIDERS)
+def impatient(impatient_models: Models, request: pytest.FixtureRequest) -> ModelClient:
+    return impatient_models.resolve(f"{request.param}:m-1")[0]
 
 
 async def test_text_streams_and_ends_with_usage(client: ModelClient, provider: FakeProvider) -> None:
@@ -206,17 +215,39 @@ async def test_a_stream_that_ends_without_a_finish_reason_is_broken(
 
 
 async def test_a_silent_stall_meets_its_limit_and_ends_the_call(
-    client: ModelClient, provider: FakeProvider
+    impatient: ModelClient, provider: FakeProvider
 ) -> None:
     provider.plans.append(Plan(stall_after=2))
 
-    heard = await call(client)
+    heard = await call(impatient)
 
     assert heard.text == "word0 word1 "
     assert heard.error is not None
     assert heard.error.code is ModelErrorCode.TIMEOUT
     assert len(provider.requests) == 1
     await asyncio.wait_for(provider.disconnected.wait(), timeout=5)
+
+
+async def test_silence_before_the_first_text_has_a_limit_of_its_own(provider: FakeProvider) -> None:
+    limits = CallLimits(first_text_seconds=0.2, stall_seconds=5)
+    client = OpenAICompatibleClient(
+        provider="local", base_url=f"{provider.base_url}/v1", api_key="k", limits=limits, is_openai=False
+    )
+    provider.plans.append(Plan(stall_after=0))
+
+    heard = await call(client)
+    await client.close()
+
+    assert heard.error is not None
+    assert heard.error.code is ModelErrorCode.TIMEOUT
+    assert "0.2 seconds" in heard.error.message
+
+
+async def test_calls_share_one_connection(client: ModelClient, provider: FakeProvider) -> None:
+    for _ in range(3):
+        assert (await call(client)).error is None
+
+    assert provider.connection_count == 1
 
 
 async def test_the_whole_call_meets_its_limit(client: ModelClient, provider: FakeProvider) -> None:
@@ -230,11 +261,11 @@ async def test_the_whole_call_meets_its_limit(client: ModelClient, provider: Fak
 
 
 async def test_a_stall_behind_the_finish_reason_loses_nothing_that_was_said(
-    client: ModelClient, provider: FakeProvider
+    impatient: ModelClient, provider: FakeProvider
 ) -> None:
     provider.plans.append(Plan(words=2, stalls_after_finish=True))
 
-    heard = await call(client)
+    heard = await call(impatient)
 
     assert heard.text == "word0 word1 "
     assert heard.error is None
@@ -259,6 +290,43 @@ async def test_a_garbage_line_is_a_broken_stream(client: ModelClient, provider: 
 
     assert heard.error is not None
     assert heard.error.code is ModelErrorCode.STREAM_BROKEN
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "null",
+        "5",
+        "[]",
+        '"text"',
+        "{}",
+        '{"choices": {"a": 1}}',
+        '{"choices": "abc"}',
+        '{"choices": [null]}',
+        '{"choices": [{"delta": 1}]}',
+        '{"choices": [{"delta": {"content": {"a": 1}}}], "usage": {"prompt_tokens": "x"}}',
+        '{"choices": [{"delta": {}, "finish_reason": {}}], "usage": 7, "model": 7}',
+        '{"error": "out of cheese"}',
+        '{"type": "message_start"}',
+        '{"type": "content_block_delta", "delta": {"type": "text_delta", "text": 7}}',
+        '{"type": "message_delta", "delta": {"stop_reason": []}, "usage": 3}',
+        '{"type": 3, "message": {"usage": null}}',
+    ],
+)
+async def test_json_that_is_no_answer_breaks_the_stream_or_is_passed_over(
+    client: ModelClient, provider: FakeProvider, garbage: str
+) -> None:
+    provider.plans.append(Plan(words=2, garbage_after=1, garbage=garbage))
+
+    heard = await call(client)
+
+    assert heard.text in ("word0 ", "word0 word1 ")
+    if heard.error is None:
+        assert heard.finished is not None
+        assert heard.finished.finish_reason is FinishReason.STOP
+        assert heard.finished.model == "m-1"
+    else:
+        assert heard.error.code is ModelErrorCode.STREAM_BROKEN
 
 
 async def test_an_error_inside_the_stream_is_told(client: ModelClient, provider: FakeProvider) -> None:

@@ -103,6 +103,16 @@ async def test_more_cached_tokens_than_input_are_not_believed(models: Models, pr
     assert heard.finished.usage.cache_write_tokens == 0
 
 
+async def test_a_figure_beyond_belief_is_no_usage(models: Models, provider: FakeProvider) -> None:
+    client, _ = models.resolve("local:m-1")
+    provider.plans.append(Plan(input_tokens=10**15))
+
+    heard = await call(client)
+
+    assert heard.finished is not None
+    assert heard.finished.usage is None
+
+
 async def test_an_error_of_unknown_kind_inside_a_stream_is_not_repeated(
     models: Models, provider: FakeProvider
 ) -> None:

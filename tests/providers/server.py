@@ -52,6 +52,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     stalls_after_finish: bool = False
     cuts_after_finish: bool = False
     garbage_after: int | None = None
+    garbage: str = "{not json"
+    """Sent as the data of an event."""
     error_after: int | None = None
     """An error is told inside the stream."""
     ends_after: int | None = None
@@ -73,7 +75,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
 
 
-class Cut(Exception):  # noqa: N818 -- a signal within this module
+class Cut(Exception):
     """Drop the connection now."""
 
 
@@ -86,6 +88,8 @@ class FakeProvider:
         self.requests: list[Request] = []
         self.disconnected = asyncio.Event()
         """Set when a client went away from a stream that stalls."""
+        self.connection_count = 0
+        """Connections ever opened."""
         self._port = port
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -116,6 +120,7 @@ class FakeProvider:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.connection_count += 1
         try:
             while (request := await _read(reader)) is not None:
                 self.requests.append(request)
@@ -133,15 +138,12 @@ class FakeProvider:
     async def _answer(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        plan = self.plans.popleft() if self.plans else _plan_in(request.body)
+        try:
+            plan = self.plans.popleft() if self.plans else _plan_in(request.body)
+        except (ValueError, msgspec.ValidationError) as error:
+            plan = Plan(status=400, error_message=f"This directive cannot be read: {error}")
         if plan.status != 200:
-            body = json.dumps(
-                {"error": {"message": plan.error_message, "type": plan.error_type, "code": plan.error_type}}
-            ).encode()
-            retry_after = f"retry-after: {plan.retry_after}\r\n" if plan.retry_after is not None else ""
-            head = f"HTTP/1.1 {plan.status} Refused\r\ncontent-type: application/json\r\n{retry_after}"
-            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-            await writer.drain()
+            await _refuse(plan, writer)
             return
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -163,6 +165,15 @@ class FakeProvider:
             await reader.read()
         self.disconnected.set()
         raise Cut
+
+
+async def _refuse(plan: Plan, writer: asyncio.StreamWriter) -> None:
+    error = {"message": plan.error_message, "type": plan.error_type, "code": plan.error_type}
+    body = json.dumps({"error": error}).encode()
+    retry_after = "" if plan.retry_after is None else f"retry-after: {plan.retry_after}\r\n"
+    head = f"HTTP/1.1 {plan.status} Refused\r\ncontent-type: application/json\r\n{retry_after}"
+    writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    await writer.drain()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
@@ -232,7 +243,7 @@ async def _chat_completions(plan: Plan, model: str) -> AsyncGenerator[str | None
         if piece is None:
             yield None
         elif piece == "\x00garbage":
-            yield "data: {not json\n\n"
+            yield f"data: {plan.garbage}\n\n"
         elif piece == "\x00error":
             error = {"message": plan.error_message, "type": plan.error_type}
             yield f"data: {json.dumps({'error': error})}\n\n"
@@ -272,7 +283,7 @@ async def _anthropic(plan: Plan, model: str) -> AsyncGenerator[str | None, None]
         if piece is None:
             yield None
         elif piece == "\x00garbage":
-            yield "event: content_block_delta\ndata: {not json\n\n"
+            yield f"event: content_block_delta\ndata: {plan.garbage}\n\n"
         elif piece == "\x00error":
             yield event("error", error={"type": plan.error_type, "message": plan.error_message})
         else:

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.models.base import ModelUsage
-from api.runner.pricing import PriceRow, PriceSource, UnitPrices, context_window_tokens, cost, lookup
+from api.runner.pricing import PriceSource, UnitPrices, context_window_tokens, cost, lookup
+from api.store.running import Price
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 USAGE = ModelUsage(input_tokens=1_000, output_tokens=100)
 
 
-def make_row(**fields: object) -> PriceRow:
+def make_row(**fields: object) -> Price:
     defaults = {
         "provider": "scripted",
         "model_pattern": "*",
@@ -24,7 +25,7 @@ def make_row(**fields: object) -> PriceRow:
         "input_per_million": Decimal(1),
         "output_per_million": Decimal(2),
     }
-    return PriceRow(**{**defaults, **fields})  # type: ignore[arg-type]
+    return Price(**{**defaults, **fields})  # type: ignore[arg-type]
 
 
 def make_prices(**fields: object) -> UnitPrices:

@@ -10,7 +10,7 @@ from typing import Any
 QUEUED_MAX = 8
 
 
-class ModelRefused(Exception):  # noqa: N818 - the model's own word for what the core must refuse
+class ModelRefused(Exception):
     """The model would not do this, and says with which code the core must refuse it."""
 
     def __init__(self, code: str) -> None:

@@ -23,7 +23,7 @@ def test_append_adds_a_pending_turn_in_effect() -> None:
     assert change.created.user_message == UserMessage(text="Hi.", speaker="Bo")
     assert (change.created.state, change.created.position, change.created.revision) == ("pending", 0, 2)
     assert (change.session.cursor, change.session.turn_count) == (1, 1)
-    assert (change.session.active_turn_id, change.session.active_position) == (change.created.id, 0)
+    assert change.session.active_turn_id == change.created.id
     assert (change.opened, change.discarded, change.revokes_run) == (None, None, False)
     assert (change.event.type, change.event.line_from) == (EventType.TURN_CREATED, 0)
 

@@ -1,7 +1,5 @@
 """create and fork."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
@@ -12,18 +10,16 @@ from api.session.invariants import check
 from tests.session.in_memory import ACTOR, AGENT, START, InMemorySession, document_of
 
 
-def created(**arguments: Any) -> Creation:
+def created(*, greeting: PendingGreeting | FixedGreeting | None = None) -> Creation:
     return create(
-        **{
-            "session_id": "ses_1",
-            "agent": AGENT,
-            "name": "Test",
-            "context": {"city": "Turin"},
-            "metadata": {"ticket": 7},
-            "now": START,
-            "actor": ACTOR,
-        }
-        | arguments
+        session_id="ses_1",
+        agent=AGENT,
+        name="Test",
+        context={"city": "Turin"},
+        metadata={"ticket": 7},
+        now=START,
+        actor=ACTOR,
+        greeting=greeting,
     )
 
 
@@ -75,7 +71,7 @@ def test_a_pending_greeting_is_the_active_turn_at_revision_2() -> None:
 
     check(document_of(creation))
     assert (creation.turns[0].state, creation.turns[0].replies) == (TurnState.PENDING, ())
-    assert (creation.session.active_turn_id, creation.session.active_position) == ("trn_0", 0)
+    assert (creation.session.active_turn_id, creation.session.unfinished_count) == ("trn_0", 1)
     assert [effect.type for effect in creation.events[1].effects] == [EventType.TURN_CREATED]
     assert creation.events[1].line_from == 0
 
@@ -112,15 +108,13 @@ def test_a_copy_carries_neither_steps_nor_usage() -> None:
 
 def test_a_fork_stands_at_the_node_of_its_newest_turn_that_stores_one() -> None:
     session = InMemorySession()
-    session.say()
-    session.answer(node="lobby", variables={"x": 1})
-    session.talk(1)
-    session.say()
-    session.answer(node="garden")
+    for node in ("lobby", "garden", "cellar"):
+        session.say()
+        session.answer(node=node, variables={"seen": node})
 
     creation = forked(session, 2)
 
-    assert (creation.session.node, creation.session.variables) == ("lobby", {"x": 1})
+    assert (creation.session.node, creation.session.variables) == ("garden", {"seen": "garden"})
 
 
 def test_an_ended_session_can_be_forked() -> None:

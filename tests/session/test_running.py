@@ -1,5 +1,7 @@
 """complete, fail and cancel."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -19,10 +21,10 @@ def with_queue(queued: int) -> InMemorySession:
     return session
 
 
-def awaiting_approval() -> InMemorySession:
+def awaiting_approval(**fields: Any) -> InMemorySession:
     """A session whose active turn waits for a person."""
     session = with_queue(0)
-    waiting = msgspec.structs.replace(session.document.turns[0], state=TurnState.AWAITING_APPROVAL)
+    waiting = msgspec.structs.replace(session.document.turns[0], state=TurnState.AWAITING_APPROVAL, **fields)
     session.document = msgspec.structs.replace(session.document, turns=(waiting,))
     return session
 
@@ -36,7 +38,7 @@ def test_complete_publishes_the_turn() -> None:
     assert (turn.state, turn.steps, turn.usage) == (TurnState.COMPLETED, (STEP,), USAGE)
     assert (turn.replies, turn.finished_at, turn.revision) == ((a_reply("Hello."),), change.event.at, 3)
     assert (turn.node, turn.variables) == (None, None)
-    assert (change.session.active_turn_id, change.session.active_position) == (None, None)
+    assert (change.session.active_turn_id, change.session.unfinished_count) == (None, 0)
     assert (change.event.type, change.event.line_from) == (EventType.TURN_COMPLETED, 0)
     assert change.revokes_run is False
 
@@ -53,7 +55,7 @@ def test_when_a_turn_ends_the_next_in_the_queue_becomes_active(outcome: str) -> 
         change = session.cancel("trn_1")
 
     assert session.turn("trn_1").state == outcome
-    assert (change.session.active_turn_id, change.session.active_position) == ("trn_2", 1)
+    assert (change.session.active_turn_id, change.session.unfinished_count) == ("trn_2", 1)
 
 
 def test_complete_stores_node_and_variables_in_full_when_either_changed() -> None:
@@ -79,10 +81,12 @@ def test_fail_keeps_the_error_and_changes_no_node() -> None:
     assert change.revokes_run is False
 
 
-def test_a_turn_that_awaits_an_approval_may_fail() -> None:
-    session = awaiting_approval()
+def test_a_turn_that_awaits_an_approval_may_fail_and_then_stores_no_node() -> None:
+    session = awaiting_approval(node="start", variables={})
 
-    assert session.fail().changed[0].state is TurnState.FAILED
+    (turn,) = session.fail().changed
+
+    assert (turn.state, turn.node, turn.variables) == (TurnState.FAILED, None, None)
 
 
 def test_cancelling_the_active_turn_keeps_what_was_shown_and_revokes_its_run() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from api.session import commands
-from api.session.commands import conversation, rewinding
+from api.session.commands import _writing, conversation, rewinding
 from api.session.document import Branch, Change, Head, Session
 from api.session.errors import InvariantViolated
 from api.session.line import Line
@@ -56,7 +56,7 @@ def mutant_rewind_that_cancels_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mutant_rewind_that_cancels_the_active_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = rewinding.cancelled
+    real = _writing.cancelled
     monkeypatch.setattr(rewinding, "cancelled", lambda turns, **rest: real(turns[:1], **rest))
 
 

@@ -1,13 +1,13 @@
 """What callers say in the query string."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api.routes.paging import LIMIT_DEFAULT, LIMIT_MAX
-from api.routes.schemas.requests import REVISION_MAX, WireId
+from api.routes.schemas.requests import REVISION_MAX, Rewind, WireId
 
 Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX)]
 PageToken = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -66,14 +66,16 @@ class EventListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RewindPreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where to: exactly one of the two."""
 
-    turn_id: WireId | None = None
+    schema_extra: ClassVar[dict[str, Any]] = Rewind.schema_extra
+
+    turn_id: WireId | UnsetType = UNSET
     """The last turn that would stay in effect."""
-    to: Literal["start"] | None = None
+    to: Literal["start"] | UnsetType = UNSET
     """Before the first turn."""
 
     def __post_init__(self) -> None:
-        """Refuse both and neither."""
-        if (self.turn_id is None) == (self.to is None):
+        """Refuse both and neither; `schema_extra` says the same to the caller."""
+        if (self.turn_id is UNSET) == (self.to is UNSET):
             raise ValueError("exactly one of turn_id and to is needed")
 
 

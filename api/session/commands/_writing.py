@@ -153,7 +153,6 @@ def written(
             updated_at=now,
             unfinished_count=len(unfinished),
             active_turn_id=unfinished[0].id if unfinished else None,
-            active_position=unfinished[0].position if unfinished else None,
         ),
         changed=changed,
         revokes_run=any(

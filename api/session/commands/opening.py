@@ -85,7 +85,6 @@ def create(
             turn_count=1,
             unfinished_count=int(is_active),
             active_turn_id=turn.id if is_active else None,
-            active_position=0 if is_active else None,
         ),
         context=context,
         metadata=metadata,

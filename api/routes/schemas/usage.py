@@ -1,0 +1,76 @@
+"""What callers get of the ledger."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seq = Annotated[int, Meta(ge=1)]
+
+
+class UsageEntryView(msgspec.Struct, frozen=True, kw_only=True):
+    """One model call, or a correction of one; never changed."""
+
+    seq: Seq
+    """Dense within the organization and in commit order: a reader that sees n and n + 2 has missed one."""
+    id: str
+    session_id: str
+    turn_id: str
+    step_id: str
+    attempt: int
+    """Rises when another runner had to take the turn over."""
+    corrects_id: str | None
+    """The entry that this one corrects by signed differences; null for an original."""
+    speaker: str
+    purpose: str
+    """What the call was for: `reply`, `memory`, `simulator`, ..."""
+    provider: str
+    model: str
+    input_tokens: int
+    """Includes cached and cache-write tokens."""
+    cached_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    """Includes reasoning tokens."""
+    reasoning_tokens: int
+    unit_prices: dict[str, Decimal] | None
+    """By meter, per million tokens, as they applied; null when no price was known."""
+    price_source: str | None
+    """Where the prices came from."""
+    cost: Decimal | None
+    """Exact; null when no price was known, never 0 for unknown."""
+    currency: str
+    source: Literal["provider", "estimated", "unknown"]
+    """Who counted the tokens."""
+    outcome: Literal["completed", "failed", "cancelled"]
+    """How the call ended, whatever became of its turn."""
+    billable: bool
+    billable_reason: str
+    latency_ms: int | None
+    created_at: datetime
+
+
+class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of the ledger, by `seq`."""
+
+    items: tuple[UsageEntryView, ...]
+    next: int
+    """`after` of the next page."""
+    head: int
+    """The last `seq` of the organization; there is more while `next` is lower."""
+
+
+class UsageHead(msgspec.Struct, frozen=True, kw_only=True):
+    """How far an organization's ledger has come."""
+
+    organization_id: str
+    head: int
+    """The last `seq`; 0 for an empty ledger."""
+
+
+class UsageHeads(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledgers that the key may read."""
+
+    items: tuple[UsageHead, ...]

@@ -1,0 +1,76 @@
+"""Holding a turn: the lease is renewed while the turn runs, and the loss of it is noticed at once.
+
+A run loses its turn when somebody cancels it, when another runner takes it over, or when it cannot renew
+its lease in time. Whoever holds waits for `lost` beside the work.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from loguru import logger
+
+from api.events import Hub, Listener
+from api.store.running import Claim, Running
+
+
+class Hold:
+    """One run's grip on its turn."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        """Set once the run has lost its turn; it may settle what it has spent, and nothing else."""
+
+
+@asynccontextmanager
+async def holding(
+    running: Running, hub: Hub, claim: Claim, *, lease_seconds: float, heartbeat_seconds: float
+) -> AsyncIterator[Hold]:
+    """Renew the lease until the block is left. A commit on the session makes us look at once."""
+    hold = Hold()
+    with hub.listening(claim.session_id) as listener:
+        renewal = asyncio.create_task(
+            _renew(
+                running,
+                claim,
+                hold,
+                listener,
+                lease_seconds=lease_seconds,
+                heartbeat_seconds=heartbeat_seconds,
+            )
+        )
+        try:
+            yield hold
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+
+async def _renew(
+    running: Running,
+    claim: Claim,
+    hold: Hold,
+    listener: Listener,
+    *,
+    lease_seconds: float,
+    heartbeat_seconds: float,
+) -> None:
+    loop = asyncio.get_running_loop()
+    # Our clock counts from before the renewal was sent, so the lease never ends before we believe it does.
+    expires_at = loop.time() + lease_seconds
+    while not hold.lost.is_set():
+        await listener.wait(seconds_max=heartbeat_seconds)
+        sent_at = loop.time()
+        try:
+            async with asyncio.timeout_at(expires_at):
+                is_held = await running.heartbeat(claim, lease_seconds=lease_seconds)
+        except TimeoutError:
+            is_held = False
+        except Exception as error:
+            logger.warning("lease not renewed", run_id=str(claim.run_id), error=repr(error))
+            if loop.time() < expires_at:
+                continue
+            is_held = False
+        if not is_held:
+            hold.lost.set()
+        expires_at = sent_at + lease_seconds

@@ -1,0 +1,358 @@
+"""One turn, from the claim to the commit that ends it.
+
+    take up      settle what an earlier run left open; go on from what it finished
+    call         record the step, call the model, store what it says while it says it
+    settle       what the call cost is written, whatever became of the turn
+    publish      the reply is committed, unless the run has lost its turn
+
+A call that has ended well is never made again: its text lies with its step until the turn is published.
+"""
+
+import asyncio
+import hashlib
+import time
+from contextlib import aclosing
+from uuid import UUID
+
+import msgspec
+from loguru import logger
+
+from api.agents.definition import Definition
+from api.events import Hub
+from api.models.base import (
+    Finished,
+    FinishReason,
+    ModelClient,
+    ModelError,
+    ModelErrorCode,
+    ModelRequest,
+    TextDelta,
+)
+from api.models.registry import Models
+from api.runner import pricing, prompt, settling
+from api.runner.delta_log import DeltaLog
+from api.runner.hold import Hold, holding
+from api.session import commands
+from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
+from api.store import Store
+from api.store.base import utc_now
+from api.store.running import RUNNER, Claim, Intent, Outcome, Publishing, Step, Work, turn_id_of
+
+REPLY_CHARACTERS_MAX = 1_000_000
+"""A reply that grows beyond this is cut off there; no model in use says as much in one answer."""
+
+
+class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn may take."""
+
+    lease_seconds: float = 15
+    heartbeat_seconds: float = 5
+    turn_seconds: float = 120
+    attempts_max: int = 3
+    context_tokens_default: int = 8_192
+    """The window of models whose size nobody has told us."""
+    settle_seconds: float = 30
+    """How long to go on trying to write a settlement while the database does not answer."""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn's model call has brought."""
+
+    text: str
+    is_truncated: bool
+
+
+class _Progress:
+    """What a call has brought while it runs; it outlives the task that makes the call."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.character_count = 0
+        self.finished: Finished | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def add(self, text: str) -> int:
+        """Take the next piece and answer the offset at which it begins."""
+        offset = self.character_count
+        self.pieces.append(text)
+        self.character_count += len(text)
+        return offset
+
+
+class _TurnLost(Exception):
+    """Somebody else has the turn now, or it was cancelled: nothing may be published."""
+
+
+class TurnRunner:
+    """Carries out claimed turns; one for all turns of a process."""
+
+    def __init__(self, store: Store, models: Models, hub: Hub, deltas: DeltaLog, limits: TurnLimits) -> None:
+        self._store = store
+        self._models = models
+        self._hub = hub
+        self._deltas = deltas
+        self._limits = limits
+
+    async def run(self, claim: Claim) -> None:
+        """Carry a claimed turn out. Ends with the turn final, or with the run having lost it."""
+        log = logger.bind(turn_id=turn_id_of(claim), attempt=claim.attempt)
+        work = await self._store.running.work(claim)
+        if work is None:
+            return
+        try:
+            async with holding(
+                self._store.running,
+                self._hub,
+                claim,
+                lease_seconds=self._limits.lease_seconds,
+                heartbeat_seconds=self._limits.heartbeat_seconds,
+            ) as hold:
+                command = await self._outcome_of_turn(claim, hold, work)
+                await self._deltas.flush()
+                is_published = await self._store.running.publish(claim, command)
+        except _TurnLost:
+            is_published = False
+        finally:
+            self._deltas.forget(claim)
+        log.info("turn ended" if is_published else "turn lost")
+
+    async def _outcome_of_turn(self, claim: Claim, hold: Hold, work: Work) -> Publishing:
+        """Do the turn's work; answers the command that ends it."""
+        agent = work.head.session.agent
+        version = await self._store.agents.agent_version(claim.organization_id, agent.id, agent.version)
+        definition = version.definition
+        await self._settle_lost_calls(claim, work.steps)
+        if work.turn.user_message is None and isinstance(definition.greeting, str):
+            return _completing(claim, definition, Said(text=definition.greeting, is_truncated=False))
+        if claim.attempt > self._limits.attempts_max and _said_before(work.steps) is None:
+            message = f"{self._limits.attempts_max} runs of this turn were lost."
+            return _failing(claim, TurnError(code="attempts_exhausted", message=message))
+        try:
+            said = _said_before(work.steps) or await self._call(claim, hold, work, definition)
+            return _completing(claim, definition, said)
+        except ModelError as error:
+            return _failing(
+                claim,
+                TurnError(
+                    code=error.code,
+                    message=error.message,
+                    provider=error.provider,
+                    provider_status=error.status,
+                ),
+            )
+
+    async def _call(self, claim: Claim, hold: Hold, work: Work, definition: Definition) -> Said:
+        """Make the model call of the turn and settle it.
+
+        Raises:
+            ModelError: the call failed; it is settled.
+            _TurnLost: the turn was taken from the run; the call is settled all the same.
+        """
+        client, model = self._models.resolve(definition.model)
+        made = await self._prompt(claim, work, definition, client.provider, model)
+        seconds_max = min(
+            definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
+        )
+        request = msgspec.structs.replace(made.request, timeout_seconds=seconds_max)
+        step_id = self._store.running.new_step_id()
+        intent = Intent(
+            id=step_id,
+            purpose="greeting" if work.turn.user_message is None else "reply",
+            speaker=definition.speaker_name,
+            provider=client.provider,
+            model=model,
+            request={
+                "instructions_sha256": hashlib.sha256(request.instructions.encode()).hexdigest(),
+                "first_turn_id": made.first_turn_id,
+                "last_turn_id": made.last_turn_id,
+                "sha256": made.sha256,
+            },
+        )
+        if not await self._store.running.start_step(claim, intent):
+            raise _TurnLost
+
+        started = time.monotonic()
+        progress = _Progress()
+        call = asyncio.create_task(self._stream(claim, hold, client, request, step_id, progress))
+        lost = asyncio.create_task(hold.lost.wait())
+        error: ModelError | None = None
+        is_cancelled = True
+        try:
+            await asyncio.wait({call, lost}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+            is_cancelled = hold.lost.is_set() and not call.done()
+            if call.done():
+                error = _model_error(call, client.provider)
+            elif not is_cancelled:
+                message = f"The turn took longer than {seconds_max:g} seconds."
+                error = ModelError(ModelErrorCode.TIMEOUT, message, provider=client.provider)
+        finally:
+            # Also when this process stops: what was spent is written, whatever becomes of the turn.
+            for task in (call, lost):
+                task.cancel()
+            await asyncio.gather(call, lost, return_exceptions=True)
+            ended = settling.Call(
+                provider=client.provider,
+                model=progress.finished.model if progress.finished else model,
+                asked_model=model,
+                input_tokens_estimated=made.estimated_tokens,
+                text=progress.text,
+                usage=progress.finished.usage if progress.finished else error.usage if error else None,
+                ended_at=utc_now(),
+                latency_ms=round((time.monotonic() - started) * 1000),
+            )
+            await asyncio.shield(
+                asyncio.create_task(self._settle(claim, step_id, ended, progress, error, is_cancelled))
+            )
+        if error is not None:
+            raise error
+        if is_cancelled:
+            raise _TurnLost
+        assert progress.finished is not None
+        return _said(progress.text, progress.finished.finish_reason, provider=client.provider)
+
+    async def _stream(
+        self,
+        claim: Claim,
+        hold: Hold,
+        client: ModelClient,
+        request: ModelRequest,
+        step_id: UUID,
+        progress: _Progress,
+    ) -> None:
+        async with aclosing(client.stream(request)) as stream:
+            async for item in stream:
+                if isinstance(item, Finished):
+                    progress.finished = item
+                    break
+                assert isinstance(item, TextDelta)
+                offset = progress.add(item.text)
+                self._deltas.add(claim, hold, step_id, offset=offset, text=item.text)
+                if progress.character_count > REPLY_CHARACTERS_MAX:
+                    progress.finished = Finished(
+                        usage=None,
+                        finish_reason=FinishReason.LENGTH,
+                        model=request.model,
+                        provider=client.provider,
+                    )
+                    break
+
+    async def _prompt(
+        self, claim: Claim, work: Work, definition: Definition, provider: str, model: str
+    ) -> prompt.Prompt:
+        budget = prompt.context_budget(
+            definition,
+            window_tokens=pricing.context_window_tokens(provider, model),
+            context_tokens_default=self._limits.context_tokens_default,
+        )
+        pages = self._store.running.turns_backwards(claim, work.head, end=work.turn.position)
+        return await prompt.build_from_pages(definition, work.turn, pages, model=model, context_tokens=budget)
+
+    async def _settle(
+        self,
+        claim: Claim,
+        step_id: UUID,
+        call: settling.Call,
+        progress: _Progress,
+        error: ModelError | None,
+        is_cancelled: bool,
+    ) -> None:
+        prices = await self._store.running.prices_of(claim, call.provider)
+        if error is not None:
+            outcome = settling.failed(call, prices, error=error)
+        elif is_cancelled or progress.finished is None:
+            outcome = settling.cancelled(call, prices)
+        else:
+            outcome = settling.completed(call, prices, finish_reason=progress.finished.finish_reason)
+        if outcome.tokens.cost is None:
+            logger.warning("no price known", provider=call.provider, model=call.model)
+        await self._write_settlement(claim, step_id, outcome)
+
+    async def _write_settlement(self, claim: Claim, step_id: UUID, outcome: Outcome) -> None:
+        """Go on trying while the database does not answer: this is money."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.settle_seconds
+        while True:
+            try:
+                await self._store.running.settle(claim, step_id, outcome)
+            except Exception as error:
+                if loop.time() >= deadline:
+                    raise
+                logger.warning("settlement not written yet", step_id=str(step_id), error=repr(error))
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _settle_lost_calls(self, claim: Claim, steps: tuple[Step, ...]) -> None:
+        """Calls that an earlier run started and never ended: that process is gone."""
+        for step in steps:
+            if step.state == "started":
+                lost = settling.lost(model=step.model or "", latency_ms=0)
+                await self._write_settlement(claim, step.id, lost)
+
+
+def _said_before(steps: tuple[Step, ...]) -> Said | None:
+    """What an earlier run of the turn had finished and could not publish."""
+    for step in steps:
+        if step.kind == "model" and step.state == "completed" and step.result is not None:
+            result = msgspec.json.decode(step.result, type=dict[str, str])
+            return _said(result["text"], FinishReason(result["finish_reason"]), provider=step.provider or "")
+    return None
+
+
+def _said(text: str, finish_reason: FinishReason, *, provider: str) -> Said:
+    """A reply without text is no reply.
+
+    Raises:
+        ModelError: the model said nothing.
+    """
+    if not text.strip():
+        is_withheld = finish_reason is FinishReason.FILTER
+        message = "The provider withheld the reply." if is_withheld else "The model said nothing."
+        raise ModelError(ModelErrorCode.EMPTY_REPLY, message, provider=provider)
+    return Said(text=text, is_truncated=finish_reason is FinishReason.LENGTH)
+
+
+def _completing(claim: Claim, definition: Definition, said: Said) -> Publishing:
+    def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
+        now = utc_now()
+        reply = Reply(
+            speaker=definition.speaker_name, text=said.text, created_at=now, truncated=said.is_truncated
+        )
+        return commands.complete(
+            head,
+            turn_id=turn_id_of(claim),
+            replies=(reply,),
+            steps=steps,
+            usage=usage,
+            now=now,
+            actor=RUNNER,
+        )
+
+    return command
+
+
+def _failing(claim: Claim, error: TurnError) -> Publishing:
+    def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
+        return commands.fail(
+            head,
+            turn_id=turn_id_of(claim),
+            error=error,
+            steps=steps,
+            usage=usage,
+            now=utc_now(),
+            actor=RUNNER,
+        )
+
+    return command
+
+
+def _model_error(call: "asyncio.Task[None]", provider: str) -> ModelError | None:
+    """How a finished call failed; None when it did not."""
+    error = call.exception()
+    if error is None or isinstance(error, ModelError):
+        return error
+    logger.opt(exception=error).error("a model client raised what it should not", provider=provider)
+    return ModelError(ModelErrorCode.INTERNAL, "The model client failed.", provider=provider)
