@@ -100,15 +100,9 @@ class Cluster:
         self._log_position = 0
 
     def prepare(self) -> None:
-        """Make the data folder if it is missing. One that exists keeps its mode.
-
-        Raises:
-            FolderUnreachable: the server's account cannot enter it, and this system has no way around that.
-        """
+        """Make the data folder if it is missing. One that exists keeps its mode."""
         # Others may pass through; what lies in the folder has modes of its own.
         self.data_dir.mkdir(mode=0o711 if self.account else 0o700, parents=True, exist_ok=True)
-        if self.account and not can_enter(self.data_dir, self.account) and not _PROC_CWD.exists():
-            raise FolderUnreachable(folder=self.data_dir, account=self.account.name)
 
     def lives(self) -> bool:
         """Whether any process of the server lives: they all hold its lock."""
@@ -143,13 +137,19 @@ class Cluster:
         Nobody else may be doing this, and no process of the server may live.
 
         Raises:
-            EmbeddedPostgresError: no programs of the cluster's version, or initdb failed.
+            BinariesNotFound: there are no programs of the cluster's version.
+            FolderUnreachable: the server's account cannot enter a folder, and there is no way around that.
+            ServerDidNotStart: initdb failed.
         """
         version_file = self.folder / "PG_VERSION"
         version = int(version_file.read_text()) if version_file.is_file() else None
         binaries = for_account(
             find_binaries(major_version=version), self.account, places=(self.data_dir, self._fallback)
         )
+        # Before version 16 the programs left their working directory on the way, and could not return to it.
+        can_go_around = _PROC_CWD.exists() and binaries.major_version >= 16
+        if self.account and not can_go_around and not can_enter(self.data_dir, self.account):
+            raise FolderUnreachable(folder=self.data_dir, account=self.account.name)
         if version is None:
             self._initialise(binaries)
         # No process of the server lives, so its pid file is stale; the pid in it may be anybody's by now.

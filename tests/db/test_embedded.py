@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from db import embedded, postgres_binaries
+from db import embedded, embedded_cluster, postgres_binaries
 
 LIMIT_SECONDS = 60
 REPOSITORY = Path(__file__).parents[2]
@@ -389,6 +389,19 @@ async def test_a_closed_folder_above_the_data_is_no_hindrance_and_stays_closed(
         assert await read_notes(dsn) == ["works"]
 
     assert mode_of(data_dir) == 0o700
+
+
+async def test_an_account_kept_out_where_there_is_no_way_around_is_told(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = postgres_binaries.Account(name="somebody", user_id=os.geteuid(), group_id=os.getegid())
+    monkeypatch.setattr(embedded_cluster, "server_account", lambda: account)
+    monkeypatch.setattr(embedded_cluster, "for_account", lambda binaries, *_, **__: binaries)
+    monkeypatch.setattr(embedded_cluster, "can_enter", lambda *_: False)
+    monkeypatch.setattr(embedded_cluster, "_PROC_CWD", data_dir / "missing")
+
+    with pytest.raises(postgres_binaries.FolderUnreachable, match=r"'somebody'.* may not enter .*data-"):
+        await embedded.start(data_dir)
 
 
 async def test_an_existing_data_folder_keeps_its_mode(
