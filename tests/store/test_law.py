@@ -243,7 +243,8 @@ async def _insert_entry(pool: Pool, world: World) -> None:
         """
         INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt,
                speaker, purpose, provider, model, input_tokens, cached_tokens, cache_write_tokens,
-               output_tokens, reasoning_tokens, currency, source, outcome, billable, billable_reason, created_at)
+               output_tokens, reasoning_tokens, currency, source, outcome, billable,
+               billable_reason, created_at)
         SELECT $1, 1, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(),
                gen_random_uuid(), 1, 'Ada', 'reply', 'p', 'm', 1, 0, 0, 1, 0, 'USD', 'provider', 'completed',
                true, 'completed', now()
