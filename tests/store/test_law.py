@@ -7,13 +7,11 @@ import asyncpg
 import msgspec
 import pytest
 
-from api.session import codec, ids, invariants
+from api.session import ids, invariants
 from api.session.commands import IfActive
 from api.session.document import Document, TurnState
 from api.session.errors import AlreadyCancelled, CommandRefused
-from api.session.line import line_of
-from api.store import rows
-from db import futures, turns
+from api.store.doctor import whole_document
 from db.pool import Pool
 from tests.factories import World, make_world, rendered
 
@@ -24,28 +22,10 @@ async def stored_document(pool: Pool, world: World, session_id: str) -> Document
     """Everything that the database holds of a session, as the law wants to see it."""
     row = ids.from_wire(ids.Kind.SESSION, session_id)
     assert row is not None
-    scope = (pool, world.caller.organization_id, row)
-    reading = await world.store.reading.document(world.caller, session_id)
-    session = reading.session
-    restorable = await futures.restorable(*scope, before=None, limit=None)
-    branches = rows.branches(await turns.branches(*scope))
-    line = line_of(branches, session.branch, session.turn_count)
-    stored = [
-        codec.decode_turn(body["body"])
-        for body in await pool.fetch("SELECT body FROM turns WHERE session_id = $1", row)
-    ]
-    bodies = await turns.on_line(
-        *scope, branch=session.branch, line_count=session.turn_count, first=0, end=session.turn_count
-    )
-    return Document(
-        session=session,
-        context=msgspec.json.decode(reading.context),
-        metadata=msgspec.json.decode(reading.metadata),
-        turns=tuple(codec.decode_turn(body) for body in bodies),
-        branches=branches,
-        discarded_futures=tuple(rows.future(future) for future in reversed(restorable)),
-        discarded_turns=tuple(turn for turn in stored if not line.holds(turn)),
-    )
+    async with pool.acquire() as conn:
+        document = await whole_document(conn, world.caller.organization_id, row)
+    assert document is not None
+    return document
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
