@@ -49,6 +49,8 @@ class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 5
     turn_seconds: float = 120
     attempts_max: int = 3
+    context_tokens_default: int = 8_192
+    """The window of models whose size nobody has told us."""
     settle_seconds: float = 30
     """How long to go on trying to write a settlement while the database does not answer."""
 
@@ -226,9 +228,8 @@ class TurnRunner:
                     progress.finished = item
                     break
                 assert isinstance(item, TextDelta)
-                text = _storable(item.text)
-                offset = progress.add(text)
-                self._deltas.add(claim, hold, step_id, offset=offset, text=text)
+                offset = progress.add(item.text)
+                self._deltas.add(claim, hold, step_id, offset=offset, text=item.text)
                 if progress.character_count > REPLY_CHARACTERS_MAX:
                     progress.finished = Finished(
                         usage=None,
@@ -242,7 +243,9 @@ class TurnRunner:
         self, claim: Claim, work: Work, definition: Definition, provider: str, model: str
     ) -> prompt.Prompt:
         budget = prompt.context_budget(
-            definition, window_tokens=pricing.context_window_tokens(provider, model)
+            definition,
+            window_tokens=pricing.context_window_tokens(provider, model),
+            context_tokens_default=self._limits.context_tokens_default,
         )
         pages = self._store.running.turns_backwards(claim, work.head, end=work.turn.position)
         return await prompt.build_from_pages(definition, work.turn, pages, model=model, context_tokens=budget)
@@ -353,8 +356,3 @@ def _model_error(call: "asyncio.Task[None]", provider: str) -> ModelError | None
         return error
     logger.opt(exception=error).error("a model client raised what it should not", provider=provider)
     return ModelError(ModelErrorCode.INTERNAL, "The model client failed.", provider=provider)
-
-
-def _storable(text: str) -> str:
-    """Postgres stores neither U+0000 nor lone surrogates; a model that says them is heard without them."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -253,7 +253,7 @@ class Committing(Replaying):
             expected=expected,
             actual=session.revision,
             changes=told[:CHANGES_MAX],
-            advice=advise(session.state, told),
+            advice=advise(session.state, told, is_whole=len(told) <= CHANGES_MAX),
         )
 
     async def _delta(self, found: Found, change: Change) -> Delta:

@@ -156,12 +156,13 @@ class Sessions(Committing):
                 merged = {}
             elif metadata is not msgspec.UNSET:
                 merged = merge_patch(msgspec.json.decode(found.metadata), metadata)
-                size_bytes = len(msgspec.json.encode(merged))
-                if size_bytes > metadata_bytes_max:
-                    raise MetadataTooLarge(size_bytes=size_bytes, bytes_max=metadata_bytes_max)
-            return commands.update(
+            change = commands.update(
                 found.head, now=self._clock(), actor=caller.actor, name=name, metadata=merged
             )
+            size_bytes = 0 if merged is None else len(msgspec.json.encode(merged))
+            if size_bytes > metadata_bytes_max:
+                raise MetadataTooLarge(size_bytes=size_bytes, bytes_max=metadata_bytes_max)
+            return change
 
         return await self._change(caller, session_id, prepare, expected=expected, is_whole=is_whole)
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from api.agents.definition import Definition, Greeting
-from api.events import Hub
 from api.models.registry import Models, ModelsConfig
 from api.runner.loop import Runner, RunnerLimits
 from api.session import ids
@@ -36,7 +35,9 @@ async def until_final(world: World, session_id: str, turn_id: str) -> Turn:
     assert row is not None
     async with asyncio.timeout(_SECONDS_MAX):
         with world.hub.listening(row) as listener:
-            while not (turn := await world.store.reading.turn(world.caller, session_id, turn_id)).state.is_final:
+            while not (
+                turn := await world.store.reading.turn(world.caller, session_id, turn_id)
+            ).state.is_final:
                 await listener.wait(seconds_max=_SECONDS_MAX)
     return turn
 

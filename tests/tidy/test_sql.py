@@ -13,6 +13,24 @@ UNBOUND = {
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    **dict.fromkeys(
+        (
+            "doctor._LEDGER_DENSITY",
+            "doctor._ORGANIZATION_TOTALS",
+            "doctor._SESSION_TOTALS",
+            "doctor._DOUBLE_BILL",
+            "doctor._UNBILLED_CALL",
+            "doctor._LEAKED_INTENT",
+            "doctor._STUCK_TURN",
+            "doctor._RUN_OF_FINAL_TURN",
+            "doctor._EVENT_DENSITY",
+            "doctor._HEADER_COPIES",
+            "doctor._ACTIVE_TURN",
+            "doctor._LEFT_TEXT",
+            "doctor._SAMPLE",
+        ),
+        "the doctor examines all organizations",
+    ),
 }
 """The statements that name no single organization, and why each may."""
 
