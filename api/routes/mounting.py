@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import line, messages, openapi, sessions
+from api.routes import agents, health, line, messages, openapi, previews, sessions, turns, usage
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -22,6 +22,11 @@ OPERATIONS: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
     *line.OPERATIONS,
     *messages.OPERATIONS,
+    *turns.OPERATIONS,
+    *previews.OPERATIONS,
+    *agents.OPERATIONS,
+    *usage.OPERATIONS,
+    *health.OPERATIONS,
 )
 
 

@@ -12,6 +12,7 @@ from api.session.line import common_prefix, line_of
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base, Caller, Delta, Reading, row_id
 from api.store.errors import NotFound
+from api.store.ledger import UsageEntry, usage_entry
 from api.store.lines import LineReader
 from db import events, futures, sessions, turns, usage
 from db.pool import Connection
@@ -246,7 +247,7 @@ class Readings(Base):
 
     async def usage_entries(
         self, caller: Caller, *, after: int, session_id: str | None, limit: int
-    ) -> tuple[list[usage.EntryRow], int]:
+    ) -> tuple[list[UsageEntry], int]:
         """Read the ledger behind a sequence number, and the number of its newest row.
 
         A session that there is not has no rows; those of a deleted one are still there.
@@ -255,12 +256,12 @@ class Readings(Base):
         async with self._pool.acquire() as conn:
             # The head first: a row that is written in between is then behind it, never missing before it.
             head = await usage.head(conn, caller.organization_id)
-            found = []
+            found: list[usage.EntryRow] = []
             if session_id is None or wanted is not None:
                 found = await usage.entries(
                     conn, caller.organization_id, after=after, session_id=wanted, limit=limit
                 )
-        return found, head.last_seq
+        return [usage_entry(row) for row in found], head.last_seq
 
     async def usage_totals(self, caller: Caller) -> Totals:
         """Read the organization's totals."""
