@@ -64,7 +64,13 @@ class Api:
         await self._client.aclose()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[Any, Any] | None = None, **more: Any
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[Any, Any] | None = None,
+        **more: Any,
     ) -> httpx.Response:
         """Send one request."""
         if body is not None:
