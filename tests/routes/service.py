@@ -15,6 +15,7 @@ from api.runner.loop import Runner, RunnerLimits
 from api.settings import Settings
 from db.pool import Pool
 from tests.factories import DEFINITION, World, make_world
+from tests.routes.published import require_published
 
 POLL_INTERVAL_MS = 10_000
 """So long that a test which passes was woken by the hub, not by the clock."""
@@ -72,10 +73,12 @@ class Api:
         headers: Mapping[Any, Any] | None = None,
         **more: Any,
     ) -> httpx.Response:
-        """Send one request."""
+        """Send one request; whatever is answered is what the schema promises."""
         if body is not None:
             more["json"] = body
-        return await self._client.request(method, path, headers=headers, **more)
+        response = await self._client.request(method, path, headers=headers, **more)
+        require_published(response)
+        return response
 
     async def get(self, path: str, **more: Any) -> Any:
         """Read something that is there."""
