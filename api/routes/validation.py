@@ -82,12 +82,14 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
         faults += _check_sizes(value, struct, limits)
     try:
         made = msgspec.convert(value, struct)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        # msgspec has no word for half of a surrogate pair where a number is due; `_check_values` has named it.
+        first = error if isinstance(error, msgspec.ValidationError) else None
         # The published schema has the usual limits; of sizes only `limits` decides.
         sized = {f"/{name}" for name in _limited_fields(struct)}
         faults += (
             fault
-            for fault in schema_faults(value, struct, error)
+            for fault in schema_faults(value, struct, first)
             if fault.code != "too-long" or fault.pointer not in sized
         )
     else:
