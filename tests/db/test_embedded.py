@@ -133,7 +133,7 @@ async def answering_again(dsn: str) -> None:
 async def until(is_true: Callable[[], bool]) -> None:
     """Return when something has become true in another process; fail after a limit."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not is_true():  # noqa: ASYNC110  # nobody over there can set an event here
+        while not is_true():  # nobody over there can set an event here
             await asyncio.sleep(0)
 
 

@@ -201,6 +201,18 @@ async def _command(world: World, before: Document, name: str, chance: random.Ran
         )
 
 
+_COPIED = (
+    "revision",
+    "state",
+    "name",
+    "branch",
+    "turn_count",
+    "cursor",
+    "unfinished_count",
+    "updated_at",
+)
+
+
 async def _check_columns(pool: Pool, document: Document) -> None:
     """The columns of the header's row are copies of the document's fields."""
     session = document.session
@@ -231,7 +243,8 @@ async def _insert_entry(pool: Pool, world: World) -> None:
         """
         INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt,
                speaker, purpose, provider, model, input_tokens, cached_tokens, cache_write_tokens,
-               output_tokens, reasoning_tokens, currency, source, outcome, billable, billable_reason, created_at)
+               output_tokens, reasoning_tokens, currency, source, outcome, billable,
+               billable_reason, created_at)
         SELECT $1, 1, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(),
                gen_random_uuid(), 1, 'Ada', 'reply', 'p', 'm', 1, 0, 0, 1, 0, 'USD', 'provider', 'completed',
                true, 'completed', now()
