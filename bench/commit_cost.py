@@ -72,7 +72,7 @@ async def _measure(pool: Pool, store: Store, by_length: dict[int, list[Opened]],
         for length in random.sample(LENGTHS, len(LENGTHS)):
             session = by_length[length][number % len(by_length[length])]
             await _through_store(store, session, found, length)
-            if number % 4 == 0:
+            if number % 2 == 0:
                 await _swap_alone(pool, session, found, length)
     for number in range(_BRANCHINGS):
         for length in random.sample(LENGTHS, len(LENGTHS)):

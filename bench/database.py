@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,12 +37,17 @@ async def bench_database() -> AsyncIterator[Database]:
         async with _fresh(given) as dsn:
             yield Database(dsn=dsn, wal_folder=None)
         return
+    with _folder() as folder:
+        async with embedded.running(folder, durable=True, guarded=True) as server, _fresh(server) as dsn:
+            yield Database(dsn=dsn, wal_folder=folder / "cluster" / "pg_wal")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="turnledger-bench-"))
-    folder.chmod(0o711)
     try:
-        data = folder / "postgres"
-        async with embedded.running(data, durable=True, guarded=True) as server, _fresh(server) as dsn:
-            yield Database(dsn=dsn, wal_folder=data / "cluster" / "pg_wal")
+        folder.chmod(0o711)
+        yield folder
     finally:
         shutil.rmtree(folder)
 

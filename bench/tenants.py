@@ -10,7 +10,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from api.agents.definition import Definition
-from api.session import codec, ids
+from api.session import ids
 from api.session.document import (
     Actor,
     AgentRef,
@@ -35,12 +35,12 @@ ORGANIZATIONS = 50
 """Organizations that share the database, unless a figure is for one organization."""
 
 SPEAKER = "Ada"
-_WORDS = (
-    "about after again answer before being between called change could every figure first found given "
-    "great house however known large later might never number order other people place point question "
-    "right should small still think their there these thing think those three under until where which "
-    "while without world would years"
-).split()
+_WORDS = """
+    about after again answer before being between called change could every figure first found given
+    great house however known large later might never number order other people place point question
+    right should small still think their there these thing think those three under until where which
+    while without world would years
+"""
 _random = random.Random(20)
 
 
@@ -48,7 +48,7 @@ def words(characters: int) -> str:
     """Text of this length that does not compress better than talk does."""
     text = ""
     while len(text) < characters:
-        text += _random.choice(_WORDS) + " "
+        text += _random.choice(_WORDS.split()) + " "
     return text[:characters].strip() or "."
 
 
@@ -128,45 +128,42 @@ async def settle_down(pool: Pool) -> None:
 
 
 async def _write(conn: Connection, opened: Opened) -> None:
-    organization, now = opened.tenant.caller.organization_id, utc_now()
-    turn_count = len(opened.turn_ids)
+    now = utc_now()
+    organization = {"organization_id": opened.tenant.caller.organization_id}
+    scope = organization | {"session_id": opened.id}
     session = _session(opened, now)
     header = rows.header(session)
-    agent_row = ids.from_wire(ids.Kind.AGENT, session.agent.id)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    await conn.copy_records_to_table(
+    await _copy(
+        conn,
         "sessions",
-        columns=(
-            "organization_id id agent_id agent_version created_at context metadata active_hour state revision "
-            "branch turn_count cursor unfinished_count updated_at document"
-        ).split(),
-        records=[
-            (organization, opened.id, agent_row, 1, now, b"{}", b"{}", hour, "open", session.revision)
-            + (0, turn_count, turn_count, 0, now, header.document)
-        ],
+        organization
+        | header._asdict()
+        | {
+            "id": opened.id,
+            "agent_id": ids.from_wire(ids.Kind.AGENT, session.agent.id),
+            "agent_version": session.agent.version,
+            "created_at": now,
+            "context": b"{}",
+            "metadata": b"{}",
+            "active_hour": now.replace(minute=0, second=0, microsecond=0),
+            "revision": session.revision,
+        },
     )
-    await conn.copy_records_to_table(
-        "branches",
-        columns=["organization_id", "session_id", "number", "parent", "branch_point"],
-        records=[(organization, opened.id, 0, None, 0)],
-    )
-    await conn.copy_records_to_table(
+    await _copy(conn, "branches", scope | {"number": 0, "parent": None, "branch_point": 0})
+    turns = list(_turns(opened, now))
+    await _copy(
+        conn,
         "turns",
-        columns="organization_id session_id branch position id created_at state revision body".split(),
-        records=(
-            (organization, opened.id, 0, turn.position, turn_id, now, "completed", turn.revision)
-            + (codec.encode_turn(turn),)
-            for turn_id, turn in zip(opened.turn_ids, _turns(opened, now), strict=True)
-        ),
+        *(scope | rows.created_turn(turn)._asdict() | {"revision": turn.revision} for turn in turns),
     )
-    await conn.copy_records_to_table(
-        "events",
-        columns="organization_id session_id revision type at actor effects line_from".split(),
-        records=(
-            (organization, opened.id, row.revision, row.type, row.at, row.actor, row.effects, row.line_from)
-            for row in map(rows.event_row, _events(opened, now))
-        ),
-    )
+    await _copy(conn, "events", *(scope | rows.event_row(e)._asdict() for e in _events(opened, now)))
+
+
+async def _copy(conn: Connection, table: str, *records: dict[str, object]) -> None:
+    if records:
+        await conn.copy_records_to_table(
+            table, columns=list(records[0]), records=[tuple(record.values()) for record in records]
+        )
 
 
 def _session(opened: Opened, now: datetime) -> Session:

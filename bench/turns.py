@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from api.session import commands, ids
 from api.session.commands import IfActive
-from api.session.document import Actor, Change, Head, Reply, StepSummary, Usage
+from api.session.document import Change, Head, Reply, StepSummary, Usage
 from api.store import Delta, Done, Store, StoredAnswer
 from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, Intent, Outcome, Shown
@@ -124,7 +124,3 @@ async def call_model(store: Store, claimed: Claim) -> None:
 def no_answer(delta: Delta) -> StoredAnswer:
     """Stands for the answer that a route would keep under an idempotency key; none is sent here."""
     return StoredAnswer(status=200, headers={}, body=b"")
-
-
-BENCH = Actor(process="bench")
-"""Who acts where a benchmark goes past the store."""
