@@ -93,6 +93,7 @@ CREATE TABLE branches (
 );
 
 -- A turn is written when it is appended and when it ends, and never again; its key never changes.
+-- Its pages are filled whole: the index of pending turns keeps the second writing from staying in place (HOT).
 CREATE TABLE turns (
     organization_id uuid        NOT NULL,
     session_id      uuid        NOT NULL,
@@ -106,7 +107,7 @@ CREATE TABLE turns (
     body            json        NOT NULL,
     PRIMARY KEY (organization_id, session_id, branch, position),
     UNIQUE (organization_id, id)
-) WITH (fillfactor = 85);
+);
 
 -- What runners look for.
 CREATE INDEX turns_pending ON turns (organization_id, created_at) WHERE state = 'pending';
