@@ -17,6 +17,7 @@ from api.routes.errors import (
     NotFound,
     RequestInFlight,
     StaleRevision,
+    Unavailable,
     describe,
     status_of,
 )
@@ -67,6 +68,14 @@ def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response
     return answer(problem, members=vars(error))
 
 
+def handle_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer for a database that is away, overloaded or too slow; the call may be sent again."""
+    logger.opt(exception=error).warning(
+        "database did not answer", method=request.method, path=request.url.path
+    )
+    return handle_api_error(request, Unavailable("The database does not answer; send the call again."))
+
+
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what Litestar refused itself: no such route, no such method, a body beyond its own limit."""
     if error.status_code == HTTPStatus.NOT_FOUND:
@@ -105,6 +114,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
+    **dict.fromkeys(store.OUTAGES, handle_outage),
     Exception: handle_unforeseen,
 }
 """For the application: whatever goes wrong, the answer is a problem document."""

@@ -30,6 +30,7 @@ from api.routes.problems import (
     ConflictProblem,
     Document,
     Fault,
+    InFlightProblem,
     InvalidProblem,
     Problem,
     changes_of,
@@ -233,6 +234,10 @@ class RequestInFlight(ApiError):
     def headers(self) -> dict[str, str]:
         """When to come again."""
         return {"Retry-After": "1"}
+
+    def problem(self) -> InFlightProblem:
+        """Say that the same call may be sent again."""
+        return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
 
 
 class Unavailable(ApiError):

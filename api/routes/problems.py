@@ -76,6 +76,13 @@ class ConflictProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """The session as it stands; only with `Prefer: return=representation`."""
 
 
+class InFlightProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """Another request is being carried out; nothing is known of this one yet."""
+
+    retry: Advice
+    """`replay`: send the same again."""
+
+
 def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
     """Describe `events` for a conflict, in their order."""
     return tuple(

@@ -5,9 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.routes.etags import REVISION_MAX
 from api.routes.schema_components import BLANK
-
-REVISION_MAX = 2**63 - 1
 
 Text = Annotated[
     str,
