@@ -242,20 +242,12 @@ class Committing(Replaying):
     async def _delta(self, found: Found, change: Change) -> Delta:
         """What the change answers: the new header, and the line from the lowest position that it touched."""
         session, first = change.session, change.event.line_from
-        written = {turn.position: turn for turn in change.changed}
-        if change.created is not None:
-            written[change.created.position] = change.created
         told: tuple[Turn, ...] = ()
         more = False
         if first is not None:
             end = min(session.turn_count, first + PAGE_TURNS_MAX)
             more = end < session.turn_count
-            if any(position not in written for position in range(first, end)):
-                told = await LineReader(found.conn, found.caller.organization_id, found.id, session).turns(
-                    first=first, end=end
-                )
-            known = {turn.position: turn for turn in told} | written
-            told = tuple(known[position] for position in range(first, end))
+            told = await self._touched(found, change, first=first, end=end)
         metadata = found.metadata if change.metadata is None else msgspec.json.encode(change.metadata)
         return Delta(
             session=session,
@@ -265,3 +257,22 @@ class Committing(Replaying):
             turns=told,
             more=more,
         )
+
+    async def _touched(self, found: Found, change: Change, *, first: int, end: int) -> tuple[Turn, ...]:
+        """Turns on the line that the change leaves, at positions that it touched."""
+        # Of the turns that a change writes, those that it displaces are on the line no longer.
+        displaced_from = change.session.turn_count
+        if change.discarded is not None:
+            displaced_from = change.discarded.branch_point
+        written = {turn.position: turn for turn in change.changed if turn.position < displaced_from}
+        if change.created is not None:
+            written[change.created.position] = change.created
+        told: tuple[Turn, ...] = ()
+        if any(position not in written for position in range(first, end)):
+            # A branch that the change opens is not stored yet, and all below it is on the line as found.
+            session = change.session if change.opened is None else found.head.session
+            told = await LineReader(found.conn, found.caller.organization_id, found.id, session).turns(
+                first=first, end=end
+            )
+        known = {turn.position: turn for turn in told} | written
+        return tuple(known[position] for position in range(first, end))
