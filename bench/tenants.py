@@ -35,6 +35,7 @@ ORGANIZATIONS = 50
 """Organizations that share the database, unless a figure is for one organization."""
 
 SPEAKER = "Ada"
+_TURNS_AT_ONCE = 10_000
 _WORDS = """
     about after again answer before being between called change could every figure first found given
     great house however known large later might never number order other people place point question
@@ -114,9 +115,10 @@ async def open_sessions(
         )
         for number in range(count)
     ]
+    at_once = max(1, _TURNS_AT_ONCE // (turn_count + 1))
     async with pool.acquire() as conn:
-        for session in opened:
-            await _write(conn, session)
+        for first in range(0, count, at_once):
+            await _write(conn, opened[first : first + at_once])
     return opened
 
 
@@ -127,43 +129,44 @@ async def settle_down(pool: Pool) -> None:
         await conn.execute("CHECKPOINT")
 
 
-async def _write(conn: Connection, opened: Opened) -> None:
+async def _write(conn: Connection, opened: Sequence[Opened]) -> None:
     now = utc_now()
-    organization = {"organization_id": opened.tenant.caller.organization_id}
-    scope = organization | {"session_id": opened.id}
-    session = _session(opened, now)
-    header = rows.header(session)
-    await _copy(
-        conn,
-        "sessions",
-        organization
-        | header._asdict()
-        | {
-            "id": opened.id,
-            "agent_id": ids.from_wire(ids.Kind.AGENT, session.agent.id),
-            "agent_version": session.agent.version,
-            "created_at": now,
-            "context": b"{}",
-            "metadata": b"{}",
-            "active_hour": now.replace(minute=0, second=0, microsecond=0),
-            "revision": session.revision,
-        },
-    )
-    await _copy(conn, "branches", scope | {"number": 0, "parent": None, "branch_point": 0})
-    turns = list(_turns(opened, now))
-    await _copy(
-        conn,
-        "turns",
-        *(scope | rows.created_turn(turn)._asdict() | {"revision": turn.revision} for turn in turns),
-    )
-    await _copy(conn, "events", *(scope | rows.event_row(e)._asdict() for e in _events(opened, now)))
+    sessions, branches, turns, events = [], [], [], []
+    for one in opened:
+        organization: dict[str, object] = {"organization_id": one.tenant.caller.organization_id}
+        scope = organization | {"session_id": one.id}
+        sessions.append(organization | _session_row(one, now))
+        branches.append(scope | {"number": 0, "parent": None, "branch_point": 0})
+        turns += [
+            scope | rows.created_turn(turn)._asdict() | {"revision": turn.revision}
+            for turn in _turns(one, now)
+        ]
+        events += [scope | rows.event_row(event)._asdict() for event in _events(one, now)]
+    await _copy(conn, "sessions", sessions)
+    await _copy(conn, "branches", branches)
+    await _copy(conn, "turns", turns)
+    await _copy(conn, "events", events)
 
 
-async def _copy(conn: Connection, table: str, *records: dict[str, object]) -> None:
+async def _copy(conn: Connection, table: str, records: Sequence[dict[str, object]]) -> None:
     if records:
         await conn.copy_records_to_table(
             table, columns=list(records[0]), records=[tuple(record.values()) for record in records]
         )
+
+
+def _session_row(opened: Opened, now: datetime) -> dict[str, object]:
+    session = _session(opened, now)
+    return rows.header(session)._asdict() | {
+        "id": opened.id,
+        "agent_id": ids.from_wire(ids.Kind.AGENT, session.agent.id),
+        "agent_version": session.agent.version,
+        "created_at": now,
+        "context": b"{}",
+        "metadata": b"{}",
+        "active_hour": now.replace(minute=0, second=0, microsecond=0),
+        "revision": session.revision,
+    }
 
 
 def _session(opened: Opened, now: datetime) -> Session:
