@@ -38,6 +38,14 @@ __all__ = [
 
 DATABASE: Final = "turnledger"
 
+_DATABASE_EXISTS = """
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)
+"""
+
+_CREATE_DATABASE = """
+CREATE DATABASE turnledger
+"""
+
 _LOCK_SECONDS_MAX = 120
 # A server that was killed leaves children for a second or two, and they hold its port and its shared memory.
 _RETRY_SECONDS_MAX = 20
@@ -284,10 +292,8 @@ class Server:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         try:
-            if not await conn.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", DATABASE
-            ):
-                await conn.execute(f'CREATE DATABASE "{DATABASE}"')
+            if not await conn.fetchval(_DATABASE_EXISTS, DATABASE):
+                await conn.execute(_CREATE_DATABASE)
         finally:
             await conn.close(timeout=_CONNECT_SECONDS_MAX)
         return True

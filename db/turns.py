@@ -9,6 +9,7 @@ from uuid import UUID
 
 from db.pool import Connection
 
+# OFFSET 0 keeps the planner from joining by hash, for which it would read every turn of the session.
 _LINE = """
 WITH RECURSIVE stretch AS (
     SELECT b.number, b.parent, b.branch_point, $4::int AS until
@@ -22,8 +23,13 @@ WITH RECURSIVE stretch AS (
 )
 SELECT t.body
   FROM stretch s
-  JOIN turns t ON t.organization_id = $1 AND t.session_id = $2 AND t.branch = s.number
-              AND t.position >= GREATEST(s.branch_point, $5) AND t.position < LEAST(s.until, $6::int)
+ CROSS JOIN LATERAL (
+    SELECT position, body
+      FROM turns
+     WHERE organization_id = $1 AND session_id = $2 AND branch = s.number
+       AND position >= GREATEST(s.branch_point, $5) AND position < LEAST(s.until, $6::int)
+    OFFSET 0
+ ) t
  ORDER BY t.position
 """
 

@@ -93,6 +93,7 @@ CREATE TABLE branches (
 );
 
 -- A turn is written when it is appended and when it ends, and never again; its key never changes.
+-- Its pages are filled whole: the index of pending turns keeps the second writing from staying in place (HOT).
 CREATE TABLE turns (
     organization_id uuid        NOT NULL,
     session_id      uuid        NOT NULL,
@@ -106,7 +107,7 @@ CREATE TABLE turns (
     body            json        NOT NULL,
     PRIMARY KEY (organization_id, session_id, branch, position),
     UNIQUE (organization_id, id)
-) WITH (fillfactor = 85);
+);
 
 -- What runners look for.
 CREATE INDEX turns_pending ON turns (organization_id, created_at) WHERE state = 'pending';
@@ -214,17 +215,22 @@ CREATE TABLE steps (
 
 CREATE INDEX steps_by_turn ON steps (organization_id, turn_id);
 
--- What a model has shown so far, stored before anybody sees it.
+-- What a model has shown so far, stored before anybody sees it: a log per turn, which readers of the stream
+-- follow by number.
 CREATE TABLE deltas (
     organization_id uuid        NOT NULL,
     session_id      uuid        NOT NULL,
     turn_id         uuid        NOT NULL,
+    -- 1-based and dense within the turn.
+    number          integer     NOT NULL CHECK (number >= 1),
     step_id         uuid        NOT NULL,
+    -- `restarted` takes the step's text back: another run has begun the reply anew.
+    kind            text        NOT NULL CHECK (kind IN ('delta', 'restarted')),
     -- In Unicode code points within the step.
     text_offset     integer     NOT NULL CHECK (text_offset >= 0),
     text            text        NOT NULL,
     at              timestamptz NOT NULL,
-    PRIMARY KEY (organization_id, session_id, turn_id, step_id, text_offset)
+    PRIMARY KEY (organization_id, session_id, turn_id, number)
 );
 
 CREATE INDEX deltas_by_age ON deltas USING brin (at);

@@ -277,12 +277,18 @@ class Committing(Replaying):
 
     async def _touched(self, found: Found, change: Change, *, first: int, end: int) -> tuple[Turn, ...]:
         """Turns on the line that the change leaves, at positions that it touched."""
-        written = {turn.position: turn for turn in change.changed}
+        # Of the turns that a change writes, those that it displaces are on the line no longer.
+        displaced_from = change.session.turn_count
+        if change.discarded is not None:
+            displaced_from = change.discarded.branch_point
+        written = {turn.position: turn for turn in change.changed if turn.position < displaced_from}
         if change.created is not None:
             written[change.created.position] = change.created
         told: tuple[Turn, ...] = ()
         if any(position not in written for position in range(first, end)):
-            told = await LineReader(found.conn, found.caller.organization_id, found.id, change.session).turns(
+            # A branch that the change opens is not stored yet, and all below it is on the line as found.
+            session = change.session if change.opened is None else found.head.session
+            told = await LineReader(found.conn, found.caller.organization_id, found.id, session).turns(
                 first=first, end=end
             )
         known = {turn.position: turn for turn in told} | written

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -435,61 +434,3 @@ async def test_the_server_listens_on_this_machine_only_and_is_durable(data_dir: 
 async def test_upper_and_lower_case_are_known_beyond_ascii(data_dir: Path) -> None:
     async with embedded.running(data_dir, durable=False) as dsn, connected(dsn) as conn:
         assert await conn.fetchval("SELECT lower('ÄΩ')") == "äω"
-
-
-def test_the_copied_programs_run_and_every_account_may_read_them(tmp_path: Path) -> None:
-    binaries = postgres_binaries.find_binaries(major_version=None)
-    assert binaries.wheel_folder
-
-    copied = postgres_binaries._copy_wheel(binaries.wheel_folder, tmp_path)
-    again = postgres_binaries._copy_wheel(binaries.wheel_folder, tmp_path)
-
-    assert again == copied
-    assert [path.name for path in tmp_path.iterdir()] == [copied.parent.name]
-    for program in ("postgres", "initdb"):
-        told = subprocess.check_output([copied / "pginstall" / "bin" / program, "--version"], text=True)
-        assert "PostgreSQL" in told
-    assert all(path.stat().st_mode & 0o444 == 0o444 for path in copied.parent.rglob("*"))
-
-
-def test_root_hands_the_server_to_an_account_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = pwd.struct_passwd(("nobody", "x", 65534, 65533, "", "/", "/bin/false"))
-    accounts = {"nobody": nobody}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
-
-    account = postgres_binaries.server_account()
-    accounts.clear()
-
-    assert account == postgres_binaries.Account(name="nobody", user_id=65534, group_id=65533)
-    with pytest.raises(postgres_binaries.NoAccountForServer):
-        postgres_binaries.server_account()
-
-
-def test_a_plain_user_runs_the_server_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-
-    assert postgres_binaries.server_account() is None
-
-
-@pytest.mark.parametrize(
-    ("user_id", "platform", "xdg_data_home", "expected"),
-    [
-        (0, "linux", "/elsewhere", "/var/lib/turnledger"),
-        (1000, "linux", None, "/home/ada/.local/share/turnledger"),
-        (1000, "linux", "/elsewhere", "/elsewhere/turnledger"),
-        (1000, "linux", "not/absolute", "/home/ada/.local/share/turnledger"),
-        (1000, "darwin", None, "/home/ada/Library/Application Support/turnledger"),
-    ],
-)
-def test_the_data_lies_in_the_users_data_folder(
-    monkeypatch: pytest.MonkeyPatch, user_id: int, platform: str, xdg_data_home: str | None, expected: str
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: user_id)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setenv("HOME", "/home/ada")
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    if xdg_data_home is not None:
-        monkeypatch.setenv("XDG_DATA_HOME", xdg_data_home)
-
-    assert embedded.default_data_dir() == Path(expected)

@@ -122,7 +122,7 @@ async def test_cancelling_a_running_turn_keeps_what_was_shown_and_settles(pool: 
                 await asyncio.sleep(0.01)
 
     [turn] = cancelled.turns
-    shown = await pool.fetchval("SELECT string_agg(text, '' ORDER BY text_offset) FROM deltas")
+    shown = await pool.fetchval("SELECT string_agg(text, '' ORDER BY number) FROM deltas")
     entries, _ = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=10)
     assert turn.state is TurnState.CANCELLED
     assert turn.replies[0].text == shown
