@@ -196,6 +196,6 @@ async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> boo
             if turn.state.is_final:
                 return True
             left_seconds = until - loop.time()
-            if left_seconds <= 0:
+            if left_seconds <= 0 or call.state.is_stopping:
                 return False
             await listener.wait(seconds_max=min(left_seconds, poll_seconds))

@@ -21,6 +21,8 @@ class RoutesState:
         self.hub = hub
         self.settings = settings
         self.check = check
+        self.is_stopping = False
+        """Set when the service stops: calls that wait for a turn then answer that it is under way."""
         self.keys = KeyCache(store.access.caller_of, seconds=settings.key_cache_seconds)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,

@@ -1,6 +1,7 @@
 """Calls that are sent again."""
 
 import asyncio
+from typing import Any
 
 from db.pool import Pool
 from tests.factories import completing
@@ -12,7 +13,7 @@ async def test_a_repetition_gets_the_same_bytes_after_the_revision_moved_on(pool
         session = await api.conversation(2)
         path = f"/v1/sessions/{session['id']}"
         first_turn = session["turns"][0]["id"]
-        repeated = [
+        repeated: list[tuple[str, str, dict[str, Any]]] = [
             ("POST", "/v1/agents", {"name": "A", "definition": {"model": "scripted:echo"}}),
             ("POST", "/v1/sessions", {"agent_id": api.world.agent.id}),
             ("POST", f"{path}/fork", {"turn_id": first_turn}),

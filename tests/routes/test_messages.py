@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from api.agents.definition import Definition
 from db.pool import Pool
-from tests.factories import completing
-from tests.routes.service import serving, turns_running
+from tests.factories import completing, make_world
+from tests.routes.service import client_of, listening, make_app, make_state, serving, turns_running
 
 _SECONDS_MAX = 10
 
@@ -234,3 +235,40 @@ async def test_a_session_that_goes_away_ends_the_wait(pool: Pool, method: str) -
             response = await sending
 
     assert response.status_code == (200 if method == "end" else 404)
+
+
+async def test_a_caller_that_goes_away_cancels_nothing(pool: Pool) -> None:
+    async with serving(pool) as api, listening(api.app) as address:
+        session = await api.session()
+        path = f"/v1/sessions/{session['id']}"
+
+        async with httpx.AsyncClient(base_url=address, timeout=0.5) as impatient:
+            with pytest.raises(httpx.ReadTimeout):
+                await impatient.post(
+                    f"{path}/messages",
+                    json={"text": "Hello", "expected_revision": 1},
+                    headers={"Authorization": f"Bearer {api.secret}"},
+                )
+        async with turns_running(api.world), asyncio.timeout(_SECONDS_MAX):
+            while (document := await api.get(path))["active_turn_id"] is not None:
+                await asyncio.sleep(0.01)
+
+    assert [turn["state"] for turn in document["turns"]] == ["completed"]
+
+
+async def test_a_service_that_stops_keeps_nobody_waiting(pool: Pool) -> None:
+    world = await make_world(pool)
+    state = make_state(world, poll_interval_ms=10)
+    async with client_of(world, make_app(state)) as api, asyncio.timeout(_SECONDS_MAX):
+        session = await api.session()
+        path = f"/v1/sessions/{session['id']}"
+        sending = asyncio.create_task(
+            api.call("POST", f"{path}/messages", {"text": "Hello", "expected_revision": 1})
+        )
+        while (await api.get(path))["active_turn_id"] is None:
+            await asyncio.sleep(0.01)
+
+        state.is_stopping = True
+        response = await sending
+
+    assert response.status_code == 202

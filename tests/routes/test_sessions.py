@@ -101,7 +101,8 @@ async def test_sessions_are_listed_newest_first_page_by_page(pool: Pool) -> None
     async with serving(pool) as api:
         ids = [(await api.session(name=f"Trial {number}"))["id"] for number in range(5)]
 
-        pages, token = [], ""
+        pages: list[list[str]] = []
+        token: str | None = ""
         while token is not None:
             page = await api.get(f"/v1/sessions?limit=2{token and '&page_token='}{token}")
             pages.append([session["id"] for session in page["items"]])
