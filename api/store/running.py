@@ -118,6 +118,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Text that a model has said and that nobody has seen yet."""
 
     organization_id: UUID
+    session_id: UUID
     run_id: UUID
     step_id: UUID
     offset: int
@@ -210,7 +211,22 @@ class Running(Base):
         """Store streamed text of any number of runs; answers the runs that still hold their turns."""
         pieces = [deltas.DeltaRow(s.organization_id, s.run_id, s.step_id, s.offset, s.text) for s in shown]
         async with self._pool.acquire() as conn:
-            return await deltas.flush(conn, pieces, at=self._clock())
+            held = await deltas.flush(conn, pieces, at=self._clock())
+        for session_id in {piece.session_id for piece in shown if piece.run_id in held}:
+            self._hub.tell(Notice(session_id=session_id, is_commit=False))
+        return held
+
+    async def shown(self, claim: Claim) -> tuple[UUID, str] | None:
+        """Read which call's text the readers of the turn see now, and how far; None when they see nothing."""
+        async with self._pool.acquire() as conn:
+            row = await deltas.shown(conn, claim.organization_id, claim.turn_id)
+        return None if row is None else (row.step_id, row.text)
+
+    async def take_back(self, claim: Claim, step_id: UUID) -> None:
+        """Tell readers to drop what a step has shown: the reply is begun anew."""
+        async with self._pool.acquire() as conn:
+            await deltas.restart(conn, claim.organization_id, claim.run_id, step_id, at=self._clock())
+        self._hub.tell(Notice(session_id=claim.session_id, is_commit=False))
 
     async def prices_of(self, claim: Claim, provider: str) -> list[Price]:
         """Read the organization's own prices of a provider's models."""
