@@ -124,7 +124,9 @@ WITH erased AS (
                           WHERE t.organization_id = e.organization_id AND t.session_id = e.id)
 ), steps_redacted AS (
     UPDATE steps s SET is_redacted = true, result = NULL, request = '{}'
-      FROM erased e WHERE s.organization_id = e.organization_id AND s.session_id = e.id
+      FROM erased e
+      JOIN turns t ON t.organization_id = e.organization_id AND t.session_id = e.id
+     WHERE s.organization_id = t.organization_id AND s.turn_id = t.id
 ), deltas_gone AS (
     DELETE FROM deltas d USING erased e WHERE d.organization_id = e.organization_id AND d.session_id = e.id
 ), events_gone AS (
@@ -138,7 +140,8 @@ WITH erased AS (
     DELETE FROM turns t USING erased e WHERE t.organization_id = e.organization_id AND t.session_id = e.id
 ), answers_emptied AS (
     UPDATE idempotency_keys k SET answer = NULL, headers = NULL
-      FROM erased e WHERE k.organization_id = e.organization_id AND k.session_id = e.id
+      FROM erased e
+     WHERE k.organization_id = e.organization_id AND k.session_id = e.id AND k.answer IS NOT NULL
 )
 SELECT count(*) FROM erased
 """

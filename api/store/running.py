@@ -24,6 +24,8 @@ from db.pool import Connection, retry_serialization
 RUNNER = Actor(process="runner")
 """Who publishes what a run has brought."""
 
+_CLAIM_ATTEMPTS_MAX = 4
+
 
 Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
 """A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
@@ -131,13 +133,15 @@ class Running(Base):
     async def claim(self, *, runner: str, lease_seconds: float) -> Claim | None:
         """Take the oldest turn that waits for a runner; None when none does."""
         async with self._pool.acquire() as conn:
-            try:
-                row = await runs.claim(
-                    conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
-                )
-            except asyncpg.UniqueViolationError:
-                return None  # another runner took the same turn at this moment
-        return None if row is None else Claim(**row._asdict())
+            for _ in range(_CLAIM_ATTEMPTS_MAX):
+                try:
+                    row = await runs.claim(
+                        conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
+                    )
+                except asyncpg.UniqueViolationError:
+                    continue  # another runner took the same turn at this moment; others may wait
+                return None if row is None else Claim(**row._asdict())
+        return None
 
     async def heartbeat(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Prolong the lease; False when the run has lost its turn."""
