@@ -70,7 +70,8 @@ class ListedRow(NamedTuple):
     metadata: bytes
 
 
-# A page is read along the primary key: ids are UUIDv7, so the newest created come first.
+# A page is read along the primary key: ids are UUIDv7, so the newest created come first. Postgres lowers both
+# sides: what it makes of a letter depends on the locale, and in `C` only A-Z have lower case.
 _LIST = """
 SELECT id, document, metadata
   FROM sessions
@@ -80,7 +81,7 @@ SELECT id, document, metadata
    AND ($3::text IS NULL OR state = $3)
    AND ($4::uuid IS NULL OR agent_id = $4)
    AND ($5::timestamptz IS NULL OR active_hour >= date_trunc('hour', $5::timestamptz))
-   AND ($6::text IS NULL OR lower(name) LIKE $6)
+   AND ($6::text IS NULL OR lower(name) LIKE lower($6))
    AND ($7::uuid IS NULL OR id = $7)
  ORDER BY id DESC
  LIMIT $8
@@ -100,7 +101,7 @@ async def listed(
     limit: int,
 ) -> list[ListedRow]:
     """Read headers, newest created first. A filter of None does not filter; case does not count in names."""
-    pattern = None if name_prefix is None else _like_prefix(name_prefix.lower())
+    pattern = None if name_prefix is None else _like_prefix(name_prefix)
     rows = await conn.fetch(
         _LIST, organization_id, before, state, agent_id, active_since, pattern, session_id, limit
     )
