@@ -299,6 +299,8 @@ CREATE TABLE usage_entries (
 
 -- A zombie and its successor cannot both settle one call.
 CREATE UNIQUE INDEX usage_entries_original ON usage_entries (organization_id, step_id) WHERE corrects_id IS NULL;
+CREATE UNIQUE INDEX usage_entries_correction ON usage_entries (organization_id, corrects_id)
+    WHERE corrects_id IS NOT NULL;
 CREATE INDEX usage_entries_by_turn ON usage_entries (organization_id, session_id, turn_id);
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -231,7 +231,8 @@ class Running(Base):
     async def settle(self, claim: Claim, step_id: UUID, outcome: Outcome) -> bool:
         """End a step and write what it cost, whether or not the run still holds its turn.
 
-        False when the step is settled already; nothing is written twice.
+        A step that was settled as lost, by a runner that believed this one dead, gets a correction. False
+        when the step is settled already; nothing is written twice.
         """
         tokens = outcome.tokens
         settlement = usage.Settlement(
@@ -257,7 +258,13 @@ class Running(Base):
 
         async def attempt() -> bool:
             async with self._pool.acquire() as conn:
-                return await usage.settle(conn, claim.organization_id, step_id, settlement) is not None
+                seq = await usage.settle(conn, claim.organization_id, step_id, settlement)
+                if seq is None:
+                    try:
+                        seq = await usage.correct(conn, claim.organization_id, step_id, settlement)
+                    except asyncpg.UniqueViolationError:
+                        return False  # corrected at this moment
+                return seq is not None
 
         return await retry_serialization(attempt)
 
