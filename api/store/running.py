@@ -24,6 +24,8 @@ from db.pool import Connection, retry_serialization
 RUNNER = Actor(process="runner")
 """Who publishes what a run has brought."""
 
+_CLAIM_ATTEMPTS_MAX = 4
+
 
 Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
 """A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
@@ -132,13 +134,15 @@ class Running(Base):
     async def claim(self, *, runner: str, lease_seconds: float) -> Claim | None:
         """Take the oldest turn that waits for a runner; None when none does."""
         async with self._pool.acquire() as conn:
-            try:
-                row = await runs.claim(
-                    conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
-                )
-            except asyncpg.UniqueViolationError:
-                return None  # another runner took the same turn at this moment
-        return None if row is None else Claim(**row._asdict())
+            for _ in range(_CLAIM_ATTEMPTS_MAX):
+                try:
+                    row = await runs.claim(
+                        conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
+                    )
+                except asyncpg.UniqueViolationError:
+                    continue  # another runner took the same turn at this moment; others may wait
+                return None if row is None else Claim(**row._asdict())
+        return None
 
     async def heartbeat(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Prolong the lease; False when the run has lost its turn."""
@@ -243,7 +247,8 @@ class Running(Base):
     async def settle(self, claim: Claim, step_id: UUID, outcome: Outcome) -> bool:
         """End a step and write what it cost, whether or not the run still holds its turn.
 
-        False when the step is settled already; nothing is written twice.
+        A step that was settled as lost, by a runner that believed this one dead, gets a correction. False
+        when the step is settled already; nothing is written twice.
         """
         tokens = outcome.tokens
         settlement = usage.Settlement(
@@ -269,7 +274,13 @@ class Running(Base):
 
         async def attempt() -> bool:
             async with self._pool.acquire() as conn:
-                return await usage.settle(conn, claim.organization_id, step_id, settlement) is not None
+                seq = await usage.settle(conn, claim.organization_id, step_id, settlement)
+                if seq is None:
+                    try:
+                        seq = await usage.correct(conn, claim.organization_id, step_id, settlement)
+                    except asyncpg.UniqueViolationError:
+                        return False  # corrected at this moment
+                return seq is not None
 
         return await retry_serialization(attempt)
 
