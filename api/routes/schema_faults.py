@@ -55,13 +55,18 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _STEP_CHARACTERS_MAX = 128
 
 
-def schema_faults(value: Any, struct: type[msgspec.Struct], error: msgspec.ValidationError) -> list[Fault]:
-    """Find every fault of `value`, of which `error` is the first; never an empty list.
+def schema_faults(
+    value: Any, struct: type[msgspec.Struct], error: msgspec.ValidationError | None
+) -> list[Fault]:
+    """Find every fault of `value`, of which `error` is the first.
 
-    Where the schema finds none, because the struct refuses what no schema can say, `error` is the fault.
+    Where the schema finds none, because the struct refuses what no schema can say, `error` is the fault; of
+    None, which says nothing, there is then none.
     """
     found = (fault for each in _validator(struct).iter_errors(value) for fault in _explain(each))
-    return list({(fault.pointer, fault.code): fault for fault in found}.values()) or [_translate(error)]
+    return list({(fault.pointer, fault.code): fault for fault in found}.values()) or (
+        [] if error is None else [_translate(error)]
+    )
 
 
 @cache

@@ -82,23 +82,20 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
         faults += _check_sizes(value, struct, limits)
     try:
         made = msgspec.convert(value, struct)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        # msgspec has no word for half of a surrogate pair where a number is due; `_check_values` has one.
+        first = error if isinstance(error, msgspec.ValidationError) else None
         # The published schema has the usual limits; of sizes only `limits` decides.
         sized = {f"/{name}" for name in _limited_fields(struct)}
         faults += (
             fault
-            for fault in schema_faults(value, struct, error)
+            for fault in schema_faults(value, struct, first)
             if fault.code != "too-long" or fault.pointer not in sized
         )
     else:
         if not faults:
             return made
     raise Invalid(tuple(sorted(faults, key=lambda fault: (fault.pointer, fault.code))[:FAULTS_MAX]))
-
-
-def check_metadata(value: dict[str, Any], *, limits: Limits = DEFAULT_LIMITS) -> tuple[Fault, ...]:
-    """Find what is wrong with the metadata that a merge patch has made."""
-    return tuple(_check_size(value, "/metadata", limits.metadata_bytes_max))
 
 
 def check_text(text: str, pointer: str) -> Iterator[Fault]:

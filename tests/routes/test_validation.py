@@ -19,7 +19,7 @@ from api.routes.schemas.requests import (
     Retry,
     Rewind,
 )
-from api.routes.validation import FAULTS_MAX, Limits, check_metadata, decode_body
+from api.routes.validation import FAULTS_MAX, Limits, decode_body
 
 JSON = "application/json"
 
@@ -168,11 +168,6 @@ def test_a_patch_tells_null_from_left_out() -> None:
 
     assert (patch.name, patch.metadata) == (None, {"a": None})
     assert decode_body(b"{}", PatchSession, content_type=JSON).name is msgspec.UNSET
-
-
-def test_what_a_patch_has_made_is_measured() -> None:
-    assert check_metadata({"a": "b"}) == ()
-    assert [fault.code for fault in check_metadata({"a": "x" * 20_000})] == ["too-large"]
 
 
 def test_the_answer_stays_small_however_bad_the_input() -> None:

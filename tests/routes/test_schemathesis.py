@@ -1,0 +1,183 @@
+"""schemathesis over the published schema, against the served application with a real database.
+
+Nothing is answered with a 5xx, and every answer has a status, media type, header fields and body that the
+schema promises. No runner runs, so turns stay pending.
+"""
+
+import asyncio
+import contextlib
+import copy
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+import uvicorn
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from api.routes.mounting import OPERATIONS
+from db.pool import open_pool
+from tests.factories import make_world, rendered
+from tests.routes import published
+from tests.routes.service import make_app, make_state
+
+EXAMPLES_MAX = 25
+"""Of each operation, with valid data and with data that is not."""
+
+FIRST = [
+    "previewRestore",
+    "listDiscardedTurns",
+    "cancelTurn",
+    "retryTurn",
+    "regenerateTurn",
+    "restoreSession",
+]
+"""While there is what they need: a discarded future and an unfinished turn."""
+
+LAST = ["endSession", "deleteSession"]
+"""After these nothing else would succeed."""
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+_SECONDS_MAX = 20
+
+
+class Served:
+    """The application on a port of its own, in a thread of its own."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._is_up = threading.Event()
+        self._server: uvicorn.Server | None = None
+        self.address = ""
+        self.secret = ""
+        self.schema: Any = None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Served"]:
+        """Serve for the length of the block."""
+        thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
+        thread.start()
+        try:
+            assert self._is_up.wait(_SECONDS_MAX), "the application did not come up"
+            yield self
+        finally:
+            if self._server is not None:
+                self._server.should_exit = True
+            thread.join(_SECONDS_MAX)
+            assert not thread.is_alive()
+
+    async def _serve(self) -> None:
+        async with await open_pool(self._dsn, size_max=4) as pool:
+            world = await make_world(pool)
+            session = (await world.conversation(3)).session
+            await world.store.sessions.rewind(
+                world.caller, session.id, turn_id=None, expected=7, idempotency=None, render=rendered
+            )
+            await world.append(session.id, 8)
+            await world.answer()
+            await world.append(session.id, 10)
+            document = await world.store.reading.document(world.caller, session.id)
+            self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
+            self.schema = with_known_ids(
+                session_id=session.id,
+                turn_ids=[turn.id for turn in document.turns],
+                agent_id=world.agent.id,
+            )
+            app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
+            config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
+            self._server = server = uvicorn.Server(config)
+            serving = asyncio.create_task(server.serve())
+            while not server.started:
+                await asyncio.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            self.address = f"http://127.0.0.1:{port}"
+            self._is_up.set()
+            await serving
+
+
+def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> Any:
+    """The published schema, with requests narrowed to things that are there and to any revision.
+
+    Otherwise nearly every call would be answered with 404 or 412. What is promised of answers stays as it is.
+    """
+    schema = copy.deepcopy(published.document())
+    known: dict[str, list[Any]] = {
+        "session_id": [session_id],
+        "turn_id": turn_ids,
+        "agent_id": [agent_id],
+        "ordinal": [1, 2],
+        "version": [1, 2],
+        "If-Match": ["*"],
+    }
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] in known:
+                    parameter["schema"] = {"enum": known[parameter["name"]]}
+                    parameter["required"] |= parameter["name"] == "If-Match"
+    for operation in OPERATIONS:
+        if operation.body is not None:
+            properties = schema["components"]["schemas"][operation.body.__name__]["properties"]
+            for name in known.keys() & properties.keys():
+                properties[name] = {"enum": known[name]}
+            if "expected_revision" in properties:
+                properties["expected_revision"] = {"const": None}
+    return schema
+
+
+def ask(served: Served, cases: Any) -> set[int]:
+    """Send what schemathesis makes up, and hold every answer against the schema; tell the statuses seen."""
+    seen = set()
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES_MAX,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate],
+    )
+    @hypothesis.given(case=cases)
+    def send(case: schemathesis.Case) -> None:
+        response = case.call(headers={"Authorization": f"Bearer {served.secret}"})
+        seen.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    # There may be nothing about an operation that can be wrong.
+    with contextlib.suppress(hypothesis.errors.Unsatisfiable):
+        send()
+    return seen
+
+
+def place(operation: Any) -> int:
+    """When an operation is asked, so that each finds what it needs."""
+    name = operation.definition.raw["operationId"]
+    if name in FIRST:
+        return FIRST.index(name) - len(FIRST)
+    return LAST.index(name) + 1 if name in LAST else 0
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_every_answer_is_one_that_the_schema_promises(database_url: str, mode: GenerationMode) -> None:
+    with Served(database_url).running() as served:
+        schema = schemathesis.openapi.from_dict(served.schema)
+        schema.config.update(base_url=served.address)
+        statuses: dict[str, set[int]] = {}
+
+        operations = [result.ok() for result in schema.get_all_operations()]
+        for operation in sorted(operations, key=place):
+            statuses[operation.label] = ask(served, operation.as_strategy(generation_mode=mode))
+
+    assert len(statuses) == len(OPERATIONS)
+    if mode is GenerationMode.POSITIVE:
+        assert [name for name, seen in statuses.items() if not any(code < 300 for code in seen)] == []
