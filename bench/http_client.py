@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 import uvloop
@@ -98,8 +99,7 @@ class _Connection(asyncio.Protocol):
         self._until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def begin(self, *, until: float) -> None:
         self._until = until

@@ -167,7 +167,9 @@ async def _through_http(ours: Sequence[Sequence[Opened]], *, host: str, port: in
 
 
 _COUNT_APPENDED = """
-SELECT count(*) FROM sessions WHERE organization_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) AND revision = 2
+SELECT count(*)
+  FROM sessions
+ WHERE organization_id = ANY($1::uuid[]) AND id = ANY($2::uuid[]) AND revision = 2
 """
 
 
