@@ -5,9 +5,9 @@ PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
 
-.PHONY: check check-static format format-check lint layers types test fresh bench constraints environment
+.PHONY: check check-static format format-check lint layers types test fresh coverage bench constraints environment
 
-check: check-static test
+check: check-static coverage test
 
 # All of `check` that is not the tests.
 check-static: format-check lint layers types fresh
@@ -40,6 +40,11 @@ test: environment
 fresh: environment
 	$(RUN) api openapi --check
 	$(RUN) pytest -q tests/tidy
+
+# Every branch of the core is taken by its own tests.
+coverage: environment
+	TURNLEDGER_TEST_STEPS=1000 $(RUN) pytest -q tests/session tests/tidy/test_state_machine.py \
+	    --cov=api.session --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
 
 bench: environment
 	$(RUN) bench

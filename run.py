@@ -72,7 +72,8 @@ def install(extra):
     say(f"Installing Turnledger's packages into {VENV} (about a minute; only when they change)")
     STAMP.unlink(missing_ok=True)
     uv = shutil.which("uv")
-    if found.get("python") != wanted["python"] or not works():
+    # An environment that uv made has no pip in it.
+    if found.get("python") != wanted["python"] or not works("" if uv else "import pip"):
         make_environment(uv)
     package = f"{HERE}[{extra}]"
     target = ["-c", str(HERE / "constraints.txt"), "-e", package]
@@ -93,7 +94,7 @@ def make_environment(uv):
         except ImportError:
             stop(
                 "This Python cannot make environments. On Debian and Ubuntu: apt install python3-venv. "
-                "Or install uv (https://docs.astral.sh/uv/). Then run this command again."
+                "Or install uv. Then run this command again."
             )
     for path in VENV.iterdir():
         # The lock stays: we hold it.
@@ -105,10 +106,10 @@ def make_environment(uv):
         run([sys.executable, "-m", "venv", str(VENV)])
 
 
-def works():
-    """Whether the environment's Python starts and finds the two packages' names."""
+def works(statement=""):
+    """Whether the environment's Python starts and can run `statement`."""
     try:
-        return subprocess.run([PYTHON, "-c", ""], capture_output=True, check=False).returncode == 0
+        return subprocess.run([PYTHON, "-c", statement], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -152,6 +153,10 @@ def environment_lock():
     import fcntl
 
     VENV.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in VENV.iterdir()}
+    # It will be emptied if it is unfinished, so it must be an environment, or one that we began.
+    if names and not names & {LOCK_NAME, "pyvenv.cfg"}:
+        stop(f"{VENV} is not empty and no Python environment. Name another folder in TURNLEDGER_VENV.")
     lock = (VENV / LOCK_NAME).open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
@@ -166,4 +171,7 @@ def stop(words):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)

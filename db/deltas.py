@@ -20,7 +20,7 @@ class DeltaRow(NamedTuple):
 
 
 # Only a run that still holds its turn may add text: whoever takes the turn from it ends the run in the
-# same commit, and reads the deltas after that.
+# same commit, and reads the deltas after that. A batch that is sent again stores nothing twice.
 _FLUSH = """
 WITH held AS (
     SELECT r.organization_id, r.session_id, r.turn_id, r.id
@@ -31,12 +31,20 @@ WITH held AS (
      WHERE r.state = 'running'
        FOR SHARE OF r
 ), stored AS (
-    INSERT INTO deltas (organization_id, session_id, turn_id, step_id, text_offset, text, at)
-    SELECT h.organization_id, h.session_id, h.turn_id, d.step_id, d.text_offset, d.text, $6
-      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[])
-        AS d(organization_id, run_id, step_id, text_offset, text)
+    INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
+    SELECT h.organization_id, h.session_id, h.turn_id,
+           row_number() OVER (PARTITION BY h.turn_id ORDER BY d.place)
+           + COALESCE((SELECT max(number) FROM deltas l
+                        WHERE l.organization_id = h.organization_id AND l.session_id = h.session_id
+                          AND l.turn_id = h.turn_id), 0),
+           d.step_id, 'delta', d.text_offset, d.text, $6
+      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[]) WITH ORDINALITY
+        AS d(organization_id, run_id, step_id, text_offset, text, place)
       JOIN held h ON h.organization_id = d.organization_id AND h.id = d.run_id
-    ON CONFLICT DO NOTHING
+     WHERE NOT EXISTS (SELECT FROM deltas l
+                        WHERE l.organization_id = h.organization_id AND l.session_id = h.session_id
+                          AND l.turn_id = h.turn_id AND l.step_id = d.step_id
+                          AND l.kind = 'delta' AND l.text_offset = d.text_offset)
 )
 SELECT id FROM held
 """
@@ -50,10 +58,10 @@ async def flush(conn: Connection, deltas: Sequence[DeltaRow], *, at: datetime) -
 
 
 _TEXT = """
-SELECT s.id, s.speaker, s.started_at, string_agg(d.text, '' ORDER BY d.text_offset) AS text
+SELECT s.id, s.speaker, s.started_at, string_agg(d.text, '' ORDER BY d.number) AS text
   FROM steps s
   JOIN deltas d ON d.organization_id = s.organization_id AND d.session_id = s.session_id
-               AND d.turn_id = s.turn_id AND d.step_id = s.id
+               AND d.turn_id = s.turn_id AND d.step_id = s.id AND d.kind = 'delta'
  WHERE s.organization_id = $1 AND s.turn_id = $2 AND s.run_id = $3
    AND s.id = (SELECT l.id FROM steps l
                 WHERE l.organization_id = $1 AND l.turn_id = $2 AND l.run_id = $3 AND l.kind = 'model'

@@ -215,17 +215,22 @@ CREATE TABLE steps (
 
 CREATE INDEX steps_by_turn ON steps (organization_id, turn_id);
 
--- What a model has shown so far, stored before anybody sees it.
+-- What a model has shown so far, stored before anybody sees it: a log per turn, which readers of the stream
+-- follow by number.
 CREATE TABLE deltas (
     organization_id uuid        NOT NULL,
     session_id      uuid        NOT NULL,
     turn_id         uuid        NOT NULL,
+    -- 1-based and dense within the turn.
+    number          integer     NOT NULL CHECK (number >= 1),
     step_id         uuid        NOT NULL,
+    -- `restarted` takes the step's text back: another run has begun the reply anew.
+    kind            text        NOT NULL CHECK (kind IN ('delta', 'restarted')),
     -- In Unicode code points within the step.
     text_offset     integer     NOT NULL CHECK (text_offset >= 0),
     text            text        NOT NULL,
     at              timestamptz NOT NULL,
-    PRIMARY KEY (organization_id, session_id, turn_id, step_id, text_offset)
+    PRIMARY KEY (organization_id, session_id, turn_id, number)
 );
 
 CREATE INDEX deltas_by_age ON deltas USING brin (at);

@@ -7,10 +7,9 @@ import msgspec
 
 from api.agents.definition import Definition
 from api.events import Hub
-from api.session import ids
+from api.session import commands, ids
 from api.session.commands import IfActive
 from api.session.document import Actor, AgentRef, Change, Head, Reply, StepSummary, Usage
-from api.session import commands
 from api.store import Caller, Delta, Done, Idempotency, Replay, Store, StoredAnswer
 from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, turn_id_of
@@ -22,9 +21,7 @@ DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 class World:
     """One organization with one agent, on a store."""
 
-    def __init__(
-        self, store: Store, hub: Hub, organization_id: str, caller: Caller, agent: AgentRef
-    ) -> None:
+    def __init__(self, store: Store, hub: Hub, organization_id: str, caller: Caller, agent: AgentRef) -> None:
         self.store = store
         self.hub = hub
         self.organization_id = organization_id
@@ -130,7 +127,9 @@ async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: s
         ),
     )
     assert isinstance(answer, StoredAnswer)
-    return World(store, hub, organization.id, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1))
+    return World(
+        store, hub, organization.id, caller, AgentRef(id=msgspec.json.decode(answer.body)["id"], version=1)
+    )
 
 
 def rendered(delta: Delta) -> StoredAnswer:

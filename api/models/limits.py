@@ -38,12 +38,12 @@ class CallLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long a call may wait, and for what."""
 
     connect_seconds: float = 10.0
-    call_seconds: float = 300.0
+    call_seconds: float = 120.0
     """The whole call: every attempt, every wait between them, the whole stream."""
     first_text_seconds: float = 120.0
     """From sending the request to the first text, with no sign of life between: reasoning models are silent
     for long."""
-    stall_seconds: float = 30.0
+    stall_seconds: float = 60.0
     """Between two signs of life once the text has begun."""
     attempts_max: int = 3
     """How often a request is sent when the provider refuses it for now; 1 never repeats it."""

@@ -16,35 +16,28 @@
         RequestInFlight                                                               409
         Unavailable                                                                   503
 
-What the core refuses (`api.session.errors`) is answered by the same table; Litestar's own errors keep their
-status.
+What the core refuses (`api.session.errors`) is answered by the same table; what the store says
+(`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
-
-
-from collections.abc import Mapping
-from http import HTTPStatus
-from typing import Any, ClassVar
-from uuid import uuid4
+from typing import ClassVar, Self
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
-from loguru import logger
 
 from api.routes.etags import etag_of
 from api.routes.problems import (
-    MEDIA_TYPE,
     ConflictChange,
     ConflictProblem,
     Document,
     Fault,
+    InFlightProblem,
     InvalidProblem,
     Problem,
-    advise,
+    changes_of,
 )
+from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
+from api.store import errors as store
 
 
 class ApiError(Exception):
@@ -242,6 +235,10 @@ class RequestInFlight(ApiError):
         """When to come again."""
         return {"Retry-After": "1"}
 
+    def problem(self) -> InFlightProblem:
+        """Say that the same call may be sent again."""
+        return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
+
 
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
@@ -265,16 +262,27 @@ class StaleRevision(ApiError):
         expected_revision: int,
         actual_revision: int,
         changes: tuple[ConflictChange, ...],
-        is_ended: bool,
+        retry: Advice,
         document: Document | None = None,
     ) -> None:
         self.expected_revision = expected_revision
         self.actual_revision = actual_revision
         self.changes = changes
-        self.is_ended = is_ended
+        self.retry = retry
         self.document = document
         super().__init__(
             f"The session is at revision {actual_revision}, not {expected_revision}; nothing was changed."
+        )
+
+    @classmethod
+    def of(cls, conflict: store.RevisionConflict, *, document: Document | None = None) -> Self:
+        """Make the answer to a conflict that the store found; `document` is for who asked for it."""
+        return cls(
+            expected_revision=conflict.expected,
+            actual_revision=conflict.actual,
+            changes=changes_of(conflict.changes),
+            retry=conflict.advice,
+            document=document,
         )
 
     @property
@@ -290,9 +298,7 @@ class StaleRevision(ApiError):
             actual_revision=self.actual_revision,
             etag=etag_of(self.actual_revision),
             changes=self.changes,
-            retry=advise(
-                expected_revision=self.expected_revision, changes=self.changes, is_ended=self.is_ended
-            ),
+            retry=self.retry,
             document=self.document,
         )
 
@@ -338,73 +344,3 @@ def describe(*, code: str, status: int, detail: str, instance: str | None = None
         code=code,
         instance=instance,
     )
-
-
-def answer(
-    problem: Problem,
-    *,
-    headers: Mapping[str, str] | None = None,
-    members: Mapping[str, Any] | None = None,
-) -> Response[bytes]:
-    """Put a problem document, with further members (RFC 9457 3.2), into a response that nobody may store."""
-    document = {**(members or {}), **msgspec.to_builtins(problem)}
-    return Response(
-        content=msgspec.json.encode(document),
-        status_code=problem.status,
-        media_type=MEDIA_TYPE,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-    )
-
-
-def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
-    """Answer an error that the HTTP layer raised on purpose."""
-    return answer(error.problem(), headers=error.headers)
-
-
-def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response[bytes]:
-    """Answer a refusal of the core: its code, its sentence, and its fields as members of the document."""
-    problem = describe(code=error.code, status=status_of(error), detail=_sentence(str(error)))
-    return answer(problem, members=vars(error))
-
-
-def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Answer what Litestar refused itself: no such route, no such method, a body beyond its own limit."""
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return handle_api_error(request, NotFound())
-    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return handle_unforeseen(request, error)
-    phrase = HTTPStatus(error.status_code).phrase
-    code = phrase.lower().replace(" ", "-")
-    problem = describe(code=code, status=error.status_code, detail=f"{phrase}.")
-    return answer(problem, headers=error.headers)
-
-
-def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Log an error that nobody foresaw, and answer 500 with nothing of its inside.
-
-    The answer's `instance` is in the log line, so that a report from outside finds the traceback.
-    """
-    instance = uuid4().urn
-    logger.opt(exception=error).error(
-        "request failed", instance=instance, method=request.method, path=request.url.path
-    )
-    problem = describe(
-        code="internal-error",
-        status=500,
-        detail="Something went wrong on our side; it is in our log under `instance`.",
-        instance=instance,
-    )
-    return answer(problem)
-
-
-EXCEPTION_HANDLERS: ExceptionHandlersMap = {
-    ApiError: handle_api_error,
-    CommandRefused: handle_refusal,
-    HTTPException: handle_http_exception,
-    Exception: handle_unforeseen,
-}
-"""For the application: whatever goes wrong, the answer is a problem document."""
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."

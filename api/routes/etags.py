@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 _ELEMENT = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\xff]*)")?[ \t]*(?:,|\Z)')
-_REVISION = re.compile(r"[1-9][0-9]{0,18}")
+_REVISION = re.compile(r"[1-9][0-9]{0,9}")
+
+REVISION_MAX = 2**31 - 1
+"""The highest revision that the database can hold."""
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +22,9 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def revision(self) -> int | None:
         """The revision that this tag names; None for a tag that no session ever had."""
-        return int(self.opaque) if _REVISION.fullmatch(self.opaque) else None
+        if not _REVISION.fullmatch(self.opaque) or int(self.opaque) > REVISION_MAX:
+            return None
+        return int(self.opaque)
 
 
 def etag_of(revision: int) -> str:

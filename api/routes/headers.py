@@ -5,8 +5,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from api.routes.negotiation import WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
-
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """One header field."""
@@ -47,8 +45,8 @@ PREFER_WAIT = Header(
     name="Prefer",
     hint=str,
     description=(
-        f"`wait=N`: wait at most N seconds for the turn, {WAIT_SECONDS_DEFAULT} unless said and "
-        f"{WAIT_SECONDS_MAX} at most. `respond-async`: do not wait. "
+        "`wait=N`: wait at most N seconds for the turn, 30 unless said and 120 at most. "
+        "`respond-async`: do not wait. "
         "`return=representation`: the whole document (RFC 7240)."
     ),
 )

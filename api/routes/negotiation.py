@@ -13,9 +13,6 @@ import msgspec
 
 from api.routes.errors import MalformedIdempotencyKey, MalformedOnBehalfOf
 
-WAIT_SECONDS_DEFAULT = 30
-WAIT_SECONDS_MAX = 120
-
 EVENT_STREAM = "text/event-stream"
 
 _LINE_CHARACTERS_MAX = 1000
@@ -35,15 +32,14 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
 
     respond_async: bool = False
     wait_seconds: int | None = None
-    """At most `WAIT_SECONDS_MAX`, whatever was asked."""
+    """As asked; `waits_seconds` knows the limit."""
     returns: Literal["representation", "minimal"] | None = None
 
-    @property
-    def waits_seconds(self) -> int:
+    def waits_seconds(self, *, default_seconds: int, max_seconds: int) -> int:
         """How long to wait for an answer before saying that it is under way."""
-        if self.respond_async:
-            return self.wait_seconds or 0
-        return WAIT_SECONDS_DEFAULT if self.wait_seconds is None else self.wait_seconds
+        if self.wait_seconds is not None:
+            return min(self.wait_seconds, max_seconds)
+        return 0 if self.respond_async else default_seconds
 
     @property
     def wants_representation(self) -> bool:
@@ -68,7 +64,7 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
     returns = found.get("return", "").lower()
     return Preferences(
         respond_async="respond-async" in found,
-        wait_seconds=min(int(wait), WAIT_SECONDS_MAX) if _WAIT.fullmatch(wait) else None,
+        wait_seconds=int(wait) if _WAIT.fullmatch(wait) else None,
         returns="representation"
         if returns == "representation"
         else "minimal"

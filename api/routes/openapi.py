@@ -10,7 +10,7 @@ from api.routes import headers
 from api.routes.headers import Header
 from api.routes.operations import PATH_PARAMETERS, Answer, Operation
 from api.routes.problems import MEDIA_TYPE as PROBLEM_JSON
-from api.routes.problems import ConflictProblem, InvalidProblem, Problem
+from api.routes.problems import ConflictProblem, InFlightProblem, InvalidProblem, Problem
 from api.routes.schema_components import components, inline, structs_within
 
 SECURITY_SCHEME = "apiKey"
@@ -31,7 +31,10 @@ _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
     402: ("The budget is spent.", Problem),
     403: ("The API key is good, but not for this.", Problem),
     404: ("Nothing here that the caller may see: missing, or another organization's.", Problem),
-    409: ("Not allowed now, or the session is not at `expected_revision`.", (ConflictProblem, Problem)),
+    409: (
+        "Not allowed now, or the session is not at `expected_revision`.",
+        (ConflictProblem, InFlightProblem, Problem),
+    ),
     412: ("The session is not at the revision in `If-Match`.", ConflictProblem),
     413: ("The body is too large.", Problem),
     415: ("The body is in a form that this operation does not read.", Problem),
@@ -173,17 +176,22 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.headers:
         written["headers"] = _headers(answer.headers)
     if answer.struct is not None:
-        written["content"] = {answer.media_type: {"schema": inline(answer.struct)}}
+        written["content"] = {answer.media_type: {"schema": _any_of(answer.structs)}}
     return written
 
 
 def _problem(status: int) -> dict[str, Any]:
     description, shapes = _PROBLEMS.get(status, (f"{HTTPStatus(status).phrase}.", Problem))
-    schema = {"anyOf": [inline(shape) for shape in shapes]} if isinstance(shapes, tuple) else inline(shapes)
+    schema = _any_of(shapes if isinstance(shapes, tuple) else (shapes,))
     written: dict[str, Any] = {"description": description}
     if status in _PROBLEM_HEADERS:
         written["headers"] = _headers(_PROBLEM_HEADERS[status])
     return {**written, "content": {PROBLEM_JSON: {"schema": schema}}}
+
+
+def _any_of(structs: tuple[Any, ...]) -> dict[str, Any]:
+    schemas = [inline(struct) for struct in structs]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _headers(used: tuple[Header, ...]) -> dict[str, Any]:
@@ -197,13 +205,13 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     asked = tuple(operation.body for operation in operations if operation.body is not None)
     answered = tuple(
         dict.fromkeys(
-            answer.struct
+            struct
             for operation in operations
             for answer in operation.answers.values()
-            if answer.struct is not None
+            for struct in answer.structs
         )
     )
-    problems = (Problem, InvalidProblem, ConflictProblem)
+    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem)
     schemas = components((*dict.fromkeys(asked), *answered, *problems))
     only_answered = structs_within((*answered, *problems)).keys() - structs_within(asked).keys()
     structs = structs_within((*asked, *answered, *problems))

@@ -17,7 +17,8 @@ from api.routes import headers
 from api.routes.body import JSON
 from api.routes.headers import Header
 
-Handler: TypeAlias = Callable[[Request[Any, Any, Any]], Awaitable[Response[bytes]]]
+Handler: TypeAlias = Callable[[Any], Awaitable[Response[bytes]]]
+"""Given what `route_handlers` makes of a request."""
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -40,9 +41,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     description: str
     struct: Any = None
-    """What the body is; None for an answer without one."""
+    """What the body is, or a tuple of what it may be; None for an answer without one."""
     media_type: str = JSON
     headers: tuple[Header, ...] = ()
+
+    @property
+    def structs(self) -> tuple[Any, ...]:
+        """All that the body may be."""
+        if self.struct is None:
+            return ()
+        return self.struct if isinstance(self.struct, tuple) else (self.struct,)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,14 +167,22 @@ def operation(
     return declare
 
 
-def route_handlers(operations: Iterable[Operation]) -> list[HTTPRouteHandler]:
+Serve: TypeAlias = Callable[[Operation, Request[Any, Any, Any]], Awaitable[Response[bytes]]]
+
+
+async def serve_plainly(operation: Operation, request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Hand the request to the handler as it is."""
+    return await operation.handler(request)
+
+
+def route_handlers(operations: Iterable[Operation], serve: Serve = serve_plainly) -> list[HTTPRouteHandler]:
     """Make the route of every operation. A GET is also answered as HEAD (RFC 9110 9.3.2)."""
-    return [_route(operation) for operation in operations]
+    return [_route(operation, serve) for operation in operations]
 
 
-def _route(operation: Operation) -> HTTPRouteHandler:
+def _route(operation: Operation, serve_operation: Serve) -> HTTPRouteHandler:
     async def serve(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return await operation.handler(request)
+        return await serve_operation(operation, request)
 
     # Strings throughout: what is not of the form of an id or number is answered like a missing thing.
     path = _PLACEHOLDER.sub(r"{\1:str}", operation.path)

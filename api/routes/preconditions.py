@@ -13,7 +13,8 @@ from api.routes.errors import (
     StaleRevision,
 )
 from api.routes.etags import Tag, parse_tags
-from api.routes.problems import ConflictChange, Document
+from api.routes.problems import Document
+from api.store.errors import RevisionConflict
 
 NEVER = 0
 """A revision that no session has: what is expected when none of the given tags can ever match."""
@@ -32,23 +33,10 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
         """Choose the one revision to swap on, for a session found at `actual_revision`."""
         return actual_revision if actual_revision in self.others else self.revision
 
-    def stale(
-        self,
-        *,
-        actual_revision: int,
-        changes: tuple[ConflictChange, ...],
-        is_ended: bool,
-        document: Document | None = None,
-    ) -> StaleRevision:
-        """Make the error for a session that is at another revision: 412 for the header, 409 for the body."""
+    def stale(self, conflict: RevisionConflict, *, document: Document | None = None) -> StaleRevision:
+        """Answer the store's conflict: 412 where the header named the revision, 409 where the body did."""
         error = PreconditionFailed if self.source == "if-match" else StaleRevision
-        return error(
-            expected_revision=NEVER if self.revision is None else self.revision,
-            actual_revision=actual_revision,
-            changes=changes,
-            is_ended=is_ended,
-            document=document,
-        )
+        return error.of(conflict, document=document)
 
 
 def parse_expected(if_match: Sequence[str], body_revision: int | None) -> Expected | None:

@@ -2,20 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
+from api.session.conflicts import Advice
 from api.session.document import Actor, Event, EventType
 
 MEDIA_TYPE = "application/problem+json"
-
-CHANGES_MAX = 50
-"""Changes that a conflict names; a caller further behind reads the session again anyway."""
-
-Retry: TypeAlias = Literal["replay", "resubmit", "rebase", "abandon"]
-"""What the caller may do next: `replay` the same call; `resubmit` it with the new revision, because nothing
-that it judged has changed; `rebase`: look first, the line has changed; `abandon`: ended or gone."""
 
 Document: TypeAlias = dict[str, Any]
 """A session as it would be read, already made of plain JSON values."""
@@ -74,16 +68,23 @@ class ConflictProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     etag: str
     """The ETag of the session as it stands."""
     changes: tuple[ConflictChange, ...]
-    """The commits since the expected revision, oldest first; the newest 50 where there are more."""
-    retry: Retry
-    """`resubmit`: nothing that you judged has changed, use the new revision. `rebase`: the line has changed,
-    look first. `abandon`: the session takes no further commands."""
+    """The commits since the expected revision, in order; the first 50 where there are more."""
+    retry: Advice
+    """`replay`: send the same again. `resubmit`: nothing that you judged has changed, use the new revision.
+    `rebase`: the line has changed, look first. `abandon`: the session takes no further commands."""
     document: Document | None = None
     """The session as it stands; only with `Prefer: return=representation`."""
 
 
+class InFlightProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """Another request is being carried out; nothing is known of this one yet."""
+
+    retry: Advice
+    """`replay`: send the same again."""
+
+
 def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
-    """Describe `events` (oldest first) for a conflict, keeping the newest `CHANGES_MAX`."""
+    """Describe `events` for a conflict, in their order."""
     return tuple(
         ConflictChange(
             revision=event.revision,
@@ -92,19 +93,5 @@ def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
             actor=event.actor,
             at=event.at,
         )
-        for event in list(events)[-CHANGES_MAX:]
+        for event in events
     )
-
-
-def advise(*, expected_revision: int, changes: tuple[ConflictChange, ...], is_ended: bool) -> Retry:
-    """Say what a caller whose revision is stale may do next.
-
-    Only a change of name or metadata leaves what the caller judged as it was. When the changes at hand do
-    not reach back to the expected revision, the line is taken to have changed.
-    """
-    if is_ended:
-        return "abandon"
-    is_known_from_there = bool(changes) and changes[0].revision == expected_revision + 1
-    if is_known_from_there and all(change.type == EventType.SESSION_UPDATED for change in changes):
-        return "resubmit"
-    return "rebase"

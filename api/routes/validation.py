@@ -34,8 +34,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     text_bytes_max: int = 32 * 1024
     """Of a message's text, in UTF-8."""
-    object_bytes_max: int = 16 * 1024
-    """Of a free object (context, metadata), as compact JSON."""
+    context_bytes_max: int = 16 * 1024
+    """Of a session's context, as compact JSON."""
+    metadata_bytes_max: int = 16 * 1024
+    """Of a session's metadata, as compact JSON."""
     depth_max: int = 64
     """Of arrays and objects within each other."""
 
@@ -94,11 +96,9 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
     raise Invalid(tuple(sorted(faults, key=lambda fault: (fault.pointer, fault.code))[:FAULTS_MAX]))
 
 
-def check_object(
-    value: dict[str, Any], *, pointer: str, limits: Limits = DEFAULT_LIMITS
-) -> tuple[Fault, ...]:
-    """Find what is wrong with a free object that a merge patch has made."""
-    return tuple(_check_size(value, pointer, limits.object_bytes_max))
+def check_metadata(value: dict[str, Any], *, limits: Limits = DEFAULT_LIMITS) -> tuple[Fault, ...]:
+    """Find what is wrong with the metadata that a merge patch has made."""
+    return tuple(_check_size(value, "/metadata", limits.metadata_bytes_max))
 
 
 def check_text(text: str, pointer: str) -> Iterator[Fault]:
@@ -144,15 +144,16 @@ def _check_keys(item: dict[str, Any], pointer: str) -> Iterator[Fault]:
 
 
 def _check_sizes(value: dict[str, Any], struct: type[msgspec.Struct], limits: Limits) -> Iterator[Fault]:
-    for name, kind in _limited_fields(struct).items():
+    for name, limit in _limited_fields(struct).items():
         field = value.get(name)
-        if kind == "text" and isinstance(field, str):
+        bytes_max: int = getattr(limits, limit)
+        if isinstance(field, str):
             size = len(field.encode("utf-8", "surrogatepass"))
-            if size > limits.text_bytes_max:
-                message = f"has {size} bytes of UTF-8; at most {limits.text_bytes_max} are allowed"
+            if size > bytes_max:
+                message = f"has {size} bytes of UTF-8; at most {bytes_max} are allowed"
                 yield Fault(pointer=f"/{name}", message=message, code="too-long")
-        elif kind == "object" and isinstance(field, dict):
-            yield from _check_size(field, f"/{name}", limits.object_bytes_max)
+        elif isinstance(field, dict):
+            yield from _check_size(field, f"/{name}", bytes_max)
 
 
 def _check_size(value: dict[str, Any], pointer: str, bytes_max: int) -> Iterator[Fault]:
@@ -167,7 +168,7 @@ def _check_size(value: dict[str, Any], pointer: str, bytes_max: int) -> Iterator
 
 @cache
 def _limited_fields(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Name the top-level fields that are marked `Meta(extra={"limit": "text" | "object"})`."""
+    """Name the top-level fields that are marked `Meta(extra={"limit": ...})` with a field of `Limits`."""
     hints = typing.get_type_hints(struct, include_extras=True)
     found = {}
     for field in msgspec.structs.fields(struct):

@@ -13,6 +13,9 @@ from loguru import logger
 from api.events import Hub, Listener
 from api.store.running import Claim, Running
 
+_TRIES_PER_BEAT = 5
+"""How often a renewal that failed is tried again in the time of one."""
+
 
 class Hold:
     """One run's grip on its turn."""
@@ -58,8 +61,9 @@ async def _renew(
     loop = asyncio.get_running_loop()
     # Our clock counts from before the renewal was sent, so the lease never ends before we believe it does.
     expires_at = loop.time() + lease_seconds
+    wait_seconds = heartbeat_seconds
     while not hold.lost.is_set():
-        await listener.wait(seconds_max=heartbeat_seconds)
+        await listener.wait(seconds_max=wait_seconds)
         sent_at = loop.time()
         try:
             async with asyncio.timeout_at(expires_at):
@@ -69,8 +73,11 @@ async def _renew(
         except Exception as error:
             logger.warning("lease not renewed", run_id=str(claim.run_id), error=repr(error))
             if loop.time() < expires_at:
+                # The database may be back long before the next beat would be due, and the lease gone by then.
+                wait_seconds = heartbeat_seconds / _TRIES_PER_BEAT
                 continue
             is_held = False
         if not is_held:
             hold.lost.set()
+        wait_seconds = heartbeat_seconds
         expires_at = sent_at + lease_seconds

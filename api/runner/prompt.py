@@ -20,8 +20,8 @@ from api.models.base import Message, ModelRequest
 from api.models.tokens import estimate_input_tokens, estimate_message_tokens
 from api.session.document import Turn, TurnState
 
-WINDOW_TOKENS_DEFAULT = 8_192
-"""For models whose window nobody has told us; what servers of local models commonly grant."""
+CONTEXT_TOKENS_DEFAULT = 32_000
+"""For models whose window nobody has told us."""
 
 OUTPUT_TOKENS_RESERVED = 4_096
 """Kept free for the reply where no output limit is set, but never more than half of the window."""
@@ -88,18 +88,25 @@ async def build_from_pages(
 
 
 def context_budget(
-    definition: Definition, *, window_tokens: int | None, output_tokens_max: int | None = None
+    definition: Definition,
+    *,
+    window_tokens: int | None,
+    output_tokens_max: int | None = None,
+    context_tokens_default: int = CONTEXT_TOKENS_DEFAULT,
 ) -> int:
     """How many tokens of input to show: what the definition says, else what the model's window leaves.
 
     Of the window less the output limit a quarter stays free, because our count of tokens is an estimate.
+    `context_tokens_default` holds where the window is not known.
     """
     if definition.limits.context_tokens is not None:
         return definition.limits.context_tokens
-    window = window_tokens or WINDOW_TOKENS_DEFAULT
+    if window_tokens is None:
+        return context_tokens_default
     output_tokens = definition.limits.output_tokens or output_tokens_max
-    reserved = min(OUTPUT_TOKENS_RESERVED, window // 2) if output_tokens is None else output_tokens
-    return max(CONTEXT_TOKENS_FLOOR, (window - reserved) * 3 // 4)
+    if output_tokens is None:
+        output_tokens = min(OUTPUT_TOKENS_RESERVED, window_tokens // 2)
+    return max(CONTEXT_TOKENS_FLOOR, (window_tokens - output_tokens) * 3 // 4)
 
 
 class _Window:

@@ -11,7 +11,9 @@ A call that has ended well is never made again: its text lies with its step unti
 import asyncio
 import hashlib
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -36,10 +38,13 @@ from api.session import commands
 from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
-from api.store.running import RUNNER, Claim, Intent, Outcome, Publishing, Step, Work, turn_id_of
+from api.store.running import RUNNER, Claim, Intent, Publishing, Step, Work, turn_id_of
 
 REPLY_CHARACTERS_MAX = 1_000_000
 """A reply that grows beyond this is cut off there; no model in use says as much in one answer."""
+
+CLOSE_SECONDS_MAX = 10
+"""How long a stream that was broken off may take to close; then it is left to itself."""
 
 
 class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,8 @@ class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 5
     turn_seconds: float = 120
     attempts_max: int = 3
+    context_tokens_default: int = 8_192
+    """The window of models whose size nobody has told us."""
     settle_seconds: float = 30
     """How long to go on trying to write a settlement while the database does not answer."""
 
@@ -125,12 +132,12 @@ class TurnRunner:
         await self._settle_lost_calls(claim, work.steps)
         if work.turn.user_message is None and isinstance(definition.greeting, str):
             return _completing(claim, definition, Said(text=definition.greeting, is_truncated=False))
-        if claim.attempt > self._limits.attempts_max and _said_before(work.steps) is None:
-            message = f"{self._limits.attempts_max} runs of this turn were lost."
-            return _failing(claim, TurnError(code="attempts_exhausted", message=message))
         try:
-            said = _said_before(work.steps) or await self._call(claim, hold, work, definition)
-            return _completing(claim, definition, said)
+            said = _said_before(work.steps)
+            if said is None and claim.attempt > self._limits.attempts_max:
+                message = f"{self._limits.attempts_max} runs of this turn were lost."
+                return _failing(claim, TurnError(code="attempts_exhausted", message=message))
+            return _completing(claim, definition, said or await self._call(claim, hold, work, definition))
         except ModelError as error:
             return _failing(
                 claim,
@@ -177,38 +184,41 @@ class TurnRunner:
         call = asyncio.create_task(self._stream(claim, hold, client, request, step_id, progress))
         lost = asyncio.create_task(hold.lost.wait())
         error: ModelError | None = None
-        is_cancelled = True
+        is_stopping = True
         try:
             await asyncio.wait({call, lost}, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
-            is_cancelled = hold.lost.is_set() and not call.done()
-            if call.done():
-                error = _model_error(call, client.provider)
-            elif not is_cancelled:
-                message = f"The turn took longer than {seconds_max:g} seconds."
-                error = ModelError(ModelErrorCode.TIMEOUT, message, provider=client.provider)
+            is_stopping = False
         finally:
             # Also when this process stops: what was spent is written, whatever becomes of the turn.
-            for task in (call, lost):
-                task.cancel()
-            await asyncio.gather(call, lost, return_exceptions=True)
-            ended = settling.Call(
-                provider=client.provider,
-                model=progress.finished.model if progress.finished else model,
-                asked_model=model,
-                input_tokens_estimated=made.estimated_tokens,
-                text=progress.text,
-                usage=progress.finished.usage if progress.finished else error.usage if error else None,
-                ended_at=utc_now(),
-                latency_ms=round((time.monotonic() - started) * 1000),
-            )
-            await asyncio.shield(
-                asyncio.create_task(self._settle(claim, step_id, ended, progress, error, is_cancelled))
+            if call.done():
+                error = _model_error(call, client.provider)
+            elif not (is_stopping or hold.lost.is_set() or progress.finished):
+                message = f"The turn took longer than {seconds_max:g} seconds."
+                error = ModelError(ModelErrorCode.TIMEOUT, message, provider=client.provider)
+            lost.cancel()
+            await _to_its_end(
+                self._end_call(
+                    claim,
+                    step_id,
+                    call,
+                    progress,
+                    error,
+                    settling.Call(
+                        provider=client.provider,
+                        model=model,
+                        asked_model=model,
+                        input_tokens_estimated=made.estimated_tokens,
+                        text="",
+                        usage=None if error is None else error.usage,
+                        ended_at=utc_now(),
+                        latency_ms=round((time.monotonic() - started) * 1000),
+                    ),
+                )
             )
         if error is not None:
             raise error
-        if is_cancelled:
+        if progress.finished is None:
             raise _TurnLost
-        assert progress.finished is not None
         return _said(progress.text, progress.finished.finish_reason, provider=client.provider)
 
     async def _stream(
@@ -226,9 +236,8 @@ class TurnRunner:
                     progress.finished = item
                     break
                 assert isinstance(item, TextDelta)
-                text = _storable(item.text)
-                offset = progress.add(text)
-                self._deltas.add(claim, hold, step_id, offset=offset, text=text)
+                offset = progress.add(item.text)
+                self._deltas.add(claim, hold, step_id, offset=offset, text=item.text)
                 if progress.character_count > REPLY_CHARACTERS_MAX:
                     progress.finished = Finished(
                         usage=None,
@@ -242,38 +251,52 @@ class TurnRunner:
         self, claim: Claim, work: Work, definition: Definition, provider: str, model: str
     ) -> prompt.Prompt:
         budget = prompt.context_budget(
-            definition, window_tokens=pricing.context_window_tokens(provider, model)
+            definition,
+            window_tokens=pricing.context_window_tokens(provider, model),
+            context_tokens_default=self._limits.context_tokens_default,
         )
         pages = self._store.running.turns_backwards(claim, work.head, end=work.turn.position)
         return await prompt.build_from_pages(definition, work.turn, pages, model=model, context_tokens=budget)
 
-    async def _settle(
+    async def _end_call(
         self,
         claim: Claim,
         step_id: UUID,
-        call: settling.Call,
+        call: "asyncio.Task[None]",
         progress: _Progress,
         error: ModelError | None,
-        is_cancelled: bool,
+        ended: settling.Call,
     ) -> None:
-        prices = await self._store.running.prices_of(claim, call.provider)
-        if error is not None:
-            outcome = settling.failed(call, prices, error=error)
-        elif is_cancelled or progress.finished is None:
-            outcome = settling.cancelled(call, prices)
-        else:
-            outcome = settling.completed(call, prices, finish_reason=progress.finished.finish_reason)
-        if outcome.tokens.cost is None:
-            logger.warning("no price known", provider=call.provider, model=call.model)
-        await self._write_settlement(claim, step_id, outcome)
+        """Break the call off if it still goes on, and settle it with all that it has brought."""
+        call.cancel()
+        _, open_still = await asyncio.wait({call}, timeout=CLOSE_SECONDS_MAX)
+        if open_still:
+            logger.warning("a model's stream does not close", provider=ended.provider)
+        ended = msgspec.structs.replace(ended, text=progress.text)
+        if (finished := progress.finished) is not None:
+            ended = msgspec.structs.replace(ended, model=finished.model, usage=finished.usage)
 
-    async def _write_settlement(self, claim: Claim, step_id: UUID, outcome: Outcome) -> None:
-        """Go on trying while the database does not answer: this is money."""
+        async def write() -> None:
+            prices = await self._store.running.prices_of(claim, ended.provider)
+            if error is not None:
+                outcome = settling.failed(ended, prices, error=error)
+            elif finished is None:
+                outcome = settling.cancelled(ended, prices)
+            else:
+                outcome = settling.completed(ended, prices, finish_reason=finished.finish_reason)
+            if outcome.tokens.cost is None:
+                logger.warning("no price known", provider=ended.provider, model=ended.model)
+            await self._store.running.settle(claim, step_id, outcome)
+
+        await self._insist(write, step_id)
+
+    async def _insist(self, write: Callable[[], Awaitable[object]], step_id: UUID) -> None:
+        """Go on trying to settle while the database does not answer: this is money."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.settle_seconds
         while True:
             try:
-                await self._store.running.settle(claim, step_id, outcome)
+                await write()
             except Exception as error:
                 if loop.time() >= deadline:
                     raise
@@ -287,7 +310,19 @@ class TurnRunner:
         for step in steps:
             if step.state == "started":
                 lost = settling.lost(model=step.model or "", latency_ms=0)
-                await self._write_settlement(claim, step.id, lost)
+                await self._insist(partial(self._store.running.settle, claim, step.id, lost), step.id)
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Await `work`, also when we are cancelled meanwhile; the cancellation goes on when it is done."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if (error := task.exception()) is not None:
+            logger.opt(exception=error).error("a call was not settled")
+        raise
 
 
 def _said_before(steps: tuple[Step, ...]) -> Said | None:
@@ -348,13 +383,8 @@ def _failing(claim: Claim, error: TurnError) -> Publishing:
 
 def _model_error(call: "asyncio.Task[None]", provider: str) -> ModelError | None:
     """How a finished call failed; None when it did not."""
-    error = call.exception()
+    error = asyncio.CancelledError() if call.cancelled() else call.exception()
     if error is None or isinstance(error, ModelError):
         return error
     logger.opt(exception=error).error("a model client raised what it should not", provider=provider)
     return ModelError(ModelErrorCode.INTERNAL, "The model client failed.", provider=provider)
-
-
-def _storable(text: str) -> str:
-    """Postgres stores neither U+0000 nor lone surrogates; a model that says them is heard without them."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

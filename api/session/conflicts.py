@@ -19,11 +19,14 @@ class Advice(StrEnum):
     """The session takes no further commands."""
 
 
-def advise(state: SessionState, since: Iterable[Event]) -> Advice:
-    """Judge the events behind the caller's revision; none at all means that the revision never was."""
+def advise(state: SessionState, since: Iterable[Event], *, is_whole: bool = True) -> Advice:
+    """Judge the events behind the caller's revision; none at all means that the revision never was.
+
+    `is_whole` is false when there were more events than are given: what was not seen may be anything.
+    """
     events = tuple(since)
     if state is SessionState.ENDED:
         return Advice.ABANDON
-    if events and all(event.type is EventType.SESSION_UPDATED for event in events):
+    if is_whole and events and all(event.type is EventType.SESSION_UPDATED for event in events):
         return Advice.RESUBMIT
     return Advice.REBASE

@@ -25,7 +25,7 @@ nobody parses it.
 
 from typing import ClassVar
 
-from .document import TurnState
+from api.session.document import TurnState
 
 
 class CommandRefused(Exception):

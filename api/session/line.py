@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from .document import Branch, Turn
+from api.session.document import Branch, Turn
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,9 +56,8 @@ def common_prefix(line_a: Line, line_b: Line) -> int:
     for a, b in zip(line_a.segments, line_b.segments, strict=False):
         if a.branch != b.branch:
             break
+        # Where one line leaves the branch before the other, their next branches differ.
         shared = min(a.end, b.end)
-        if a.end != b.end:
-            break
     return shared
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from api.events import Hub
 from api.session import ids
-from api.session.document import Actor, Session, Turn
+from api.session.document import Actor, DiscardedFuture, Session, Turn
 from api.store.errors import NotFound
 from db.pool import Pool
 
@@ -41,6 +41,20 @@ class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's document, as much of it as was asked for."""
+
+    session: Session
+    context: msgspec.Raw
+    metadata: msgspec.Raw
+    turns: tuple[Turn, ...]
+    """The newest turns on the line, by position."""
+    discarded_futures: tuple[DiscardedFuture, ...]
+    """The newest futures that can be restored, by ordinal."""
+    is_complete: bool
+    """All turns on the line and all futures are given."""
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """What changed in a session behind a revision."""
 
@@ -53,6 +67,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """The turns on the line from there, at most PAGE_TURNS_MAX."""
     more: bool
     """There are further turns behind these."""
+    document: Reading | None = None
+    """The document as it then was; only for a new session, and for callers that asked for it."""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

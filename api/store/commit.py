@@ -6,6 +6,7 @@ it keeps is all the text that was shown.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -24,6 +25,7 @@ from api.store.base import (
     Delta,
     Done,
     Idempotency,
+    Reading,
     Render,
     Replay,
     row_id,
@@ -32,7 +34,7 @@ from api.store.errors import NotFound, RequestInFlight, RevisionConflict
 from api.store.lines import LineReader
 from api.store.partial import partial_of
 from api.store.replaying import Replaying
-from db import commits, events, sessions
+from db import commits, events, futures, sessions
 from db.pool import Connection, retry_serialization
 
 
@@ -56,6 +58,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 Prepare = Callable[[Found], Awaitable[Change]]
 
+_Result = TypeVar("_Result")
+
 
 class Committing(Replaying):
     """The part of the store that commits; the commands themselves are in `Sessions`."""
@@ -71,11 +75,13 @@ class Committing(Replaying):
         idempotency: Idempotency | None = None,
         render: Render | None = None,
         turn_id: str | None = None,
+        is_whole: bool = False,
     ) -> Done | Replay:
         """Carry a command out at `expected`, or at whatever revision is found for None.
 
         With `render` its answer is kept under the idempotency key, with `turn_id` the turn that it makes.
-        `revokes` says that it may take a running turn from its runner.
+        `revokes` says that it may take a running turn from its runner, `is_whole` that the caller wants the
+        whole document as the command leaves it.
         """
 
         async def attempt() -> Done | Replay:
@@ -101,6 +107,9 @@ class Committing(Replaying):
                 await self._require_revision(conn, found, expected)
             change = await prepare(found)
             delta = await self._delta(found, change)
+            if is_whole:
+                document = await self._document(found, change, delta)
+                delta = msgspec.structs.replace(delta, document=document)
             answer = None if idempotency is None or render is None else render(delta)
             key = None
             if idempotency is not None:
@@ -148,6 +157,14 @@ class Committing(Replaying):
             line_from=0 if made.turns else None,
             turns=made.turns[:PAGE_TURNS_MAX],
             more=len(made.turns) > PAGE_TURNS_MAX,
+            document=Reading(
+                session=session,
+                context=msgspec.Raw(msgspec.json.encode(made.context)),
+                metadata=msgspec.Raw(msgspec.json.encode(made.metadata)),
+                turns=made.turns[-PAGE_TURNS_MAX:],
+                discarded_futures=(),
+                is_complete=len(made.turns) <= PAGE_TURNS_MAX,
+            ),
         )
         answer = render(delta)
         row = row_id(ids.Kind.SESSION, session.id, "session")
@@ -184,7 +201,7 @@ class Committing(Replaying):
         self._hub.tell(Notice(session_id=row, is_claimable=session.active_turn_id is not None))
         return done
 
-    async def _retried(self, attempt: Callable[[], Awaitable[Done | Replay]]) -> Done | Replay:
+    async def _retried(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             return await retry_serialization(attempt)
         except asyncpg.LockNotAvailableError:
@@ -236,26 +253,18 @@ class Committing(Replaying):
             expected=expected,
             actual=session.revision,
             changes=told[:CHANGES_MAX],
-            advice=advise(session.state, told),
+            advice=advise(session.state, told, is_whole=len(told) <= CHANGES_MAX),
         )
 
     async def _delta(self, found: Found, change: Change) -> Delta:
         """What the change answers: the new header, and the line from the lowest position that it touched."""
         session, first = change.session, change.event.line_from
-        written = {turn.position: turn for turn in change.changed}
-        if change.created is not None:
-            written[change.created.position] = change.created
         told: tuple[Turn, ...] = ()
         more = False
         if first is not None:
             end = min(session.turn_count, first + PAGE_TURNS_MAX)
             more = end < session.turn_count
-            if any(position not in written for position in range(first, end)):
-                told = await LineReader(found.conn, found.caller.organization_id, found.id, session).turns(
-                    first=first, end=end
-                )
-            known = {turn.position: turn for turn in told} | written
-            told = tuple(known[position] for position in range(first, end))
+            told = await self._touched(found, change, first=first, end=end)
         metadata = found.metadata if change.metadata is None else msgspec.json.encode(change.metadata)
         return Delta(
             session=session,
@@ -264,4 +273,49 @@ class Committing(Replaying):
             line_from=first,
             turns=told,
             more=more,
+        )
+
+    async def _touched(self, found: Found, change: Change, *, first: int, end: int) -> tuple[Turn, ...]:
+        """Turns on the line that the change leaves, at positions that it touched."""
+        # Of the turns that a change writes, those that it displaces are on the line no longer.
+        displaced_from = change.session.turn_count
+        if change.discarded is not None:
+            displaced_from = change.discarded.branch_point
+        written = {turn.position: turn for turn in change.changed if turn.position < displaced_from}
+        if change.created is not None:
+            written[change.created.position] = change.created
+        told: tuple[Turn, ...] = ()
+        if any(position not in written for position in range(first, end)):
+            # A branch that the change opens is not stored yet, and all below it is on the line as found.
+            session = change.session if change.opened is None else found.head.session
+            told = await LineReader(found.conn, found.caller.organization_id, found.id, session).turns(
+                first=first, end=end
+            )
+        known = {turn.position: turn for turn in told} | written
+        return tuple(known[position] for position in range(first, end))
+
+    async def _document(self, found: Found, change: Change, delta: Delta) -> Reading:
+        """The document that the change leaves. Nobody can come between: the swap is still to be made."""
+        session = change.session
+        first = max(0, session.turn_count - PAGE_TURNS_MAX)
+        touched = session.turn_count if delta.line_from is None else max(first, delta.line_from)
+        told = await found.reader.turns(first=first, end=touched)
+        if touched < session.turn_count:
+            told += await self._touched(found, change, first=touched, end=session.turn_count)
+        before = await futures.restorable(
+            found.conn, found.caller.organization_id, found.id, before=None, limit=PAGE_TURNS_MAX + 2
+        )
+        restorable = {row.ordinal: rows.future(row) for row in before}
+        restorable |= {future.ordinal: future for future in change.trimmed}
+        restorable.pop(change.restored or 0, None)
+        if change.discarded is not None:
+            restorable[change.discarded.ordinal] = change.discarded
+        newest = sorted(restorable)[-PAGE_TURNS_MAX:]
+        return Reading(
+            session=session,
+            context=delta.context,
+            metadata=delta.metadata,
+            turns=told,
+            discarded_futures=tuple(restorable[ordinal] for ordinal in newest),
+            is_complete=first == 0 and len(newest) == len(restorable),
         )

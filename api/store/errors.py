@@ -1,7 +1,23 @@
 """Why the store did not do what was asked, apart from the core's refusals."""
 
+import asyncpg
+
 from api.session.conflicts import Advice
 from api.session.document import Event
+
+OUTAGES: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+"""The database is away, overloaded or too slow: nothing is known to be wrong with what was asked."""
 
 
 class NotFound(Exception):

@@ -6,29 +6,16 @@ from uuid import UUID
 import msgspec
 
 from api.session import codec, ids
-from api.session.document import DiscardedFuture, Event, Session, Turn, Usage
+from api.session.document import DiscardedFuture, Event, Session, StepSummary, Turn, Usage
 from api.session.errors import UnknownFuture
 from api.session.line import common_prefix, line_of
 from api.store import rows
-from api.store.base import PAGE_TURNS_MAX, Base, Caller, Delta, row_id
+from api.store.base import PAGE_TURNS_MAX, Base, Caller, Delta, Reading, row_id
 from api.store.errors import NotFound
+from api.store.ledger import UsageEntry, usage_entry
 from api.store.lines import LineReader
 from db import events, futures, sessions, turns, usage
 from db.pool import Connection
-
-
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's document, as much of it as was asked for."""
-
-    session: Session
-    context: msgspec.Raw
-    metadata: msgspec.Raw
-    turns: tuple[Turn, ...]
-    """The newest turns on the line, by position."""
-    discarded_futures: tuple[DiscardedFuture, ...]
-    """The newest futures that can be restored, by ordinal."""
-    is_complete: bool
-    """All turns on the line and all futures are given."""
 
 
 class TurnsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +38,16 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
     revision: int
     branch_point: int
+    cursor: int
+    """Turns in effect afterwards."""
+    cancelled_turn_id: str | None
+    """The active turn, which would be cancelled; None when there is none."""
     turns: tuple[Turn, ...]
     """The first of the turns, at most PAGE_TURNS_MAX."""
     turn_count: int
     reply_count: int
+    tool_calls: tuple[StepSummary, ...]
+    """Tool calls in those turns."""
     usage: Usage
     """What the turns have cost, from the ledger."""
 
@@ -226,7 +219,7 @@ class Readings(Base):
             session = rows.head(loaded).session
             reader = LineReader(conn, caller.organization_id, row, session)
             first = 0 if turn_id is None else 1 + (await reader.turn_on_line(turn_id)).position
-            return await self._preview(conn, caller, row, session, first=first)
+            return await self._preview(conn, caller, row, session, first=first, cursor=first)
 
     async def regenerate_preview(self, caller: Caller, session_id: str, *, turn_id: str) -> Preview:
         """What regenerating this turn would discard."""
@@ -234,7 +227,8 @@ class Readings(Base):
             row, loaded = await self._load(conn, caller, session_id)
             session = rows.head(loaded).session
             turn = await LineReader(conn, caller.organization_id, row, session).turn_on_line(turn_id)
-            return await self._preview(conn, caller, row, session, first=turn.position)
+            point = turn.position
+            return await self._preview(conn, caller, row, session, first=point, cursor=point + 1)
 
     async def restore_preview(self, caller: Caller, session_id: str, *, ordinal: int) -> Preview:
         """What restoring this future would discard of the present line."""
@@ -249,19 +243,25 @@ class Readings(Base):
                 line_of(branches, session.branch, session.turn_count),
                 line_of(branches, future.branch, future.line_count),
             )
-            return await self._preview(conn, caller, row, session, first=first)
+            return await self._preview(conn, caller, row, session, first=first, cursor=future.line_count)
 
     async def usage_entries(
         self, caller: Caller, *, after: int, session_id: str | None, limit: int
-    ) -> tuple[list[usage.EntryRow], int]:
-        """Read the ledger behind a sequence number, and the number of its newest row."""
-        wanted = None if session_id is None else row_id(ids.Kind.SESSION, session_id, "session")
+    ) -> tuple[list[UsageEntry], int]:
+        """Read the ledger behind a sequence number, and the number of its newest row.
+
+        A session that there is not has no rows; those of a deleted one are still there.
+        """
+        wanted = None if session_id is None else ids.from_wire(ids.Kind.SESSION, session_id)
         async with self._pool.acquire() as conn:
-            found = await usage.entries(
-                conn, caller.organization_id, after=after, session_id=wanted, limit=limit
-            )
+            # The head first: a row that is written in between is then behind it, never missing before it.
             head = await usage.head(conn, caller.organization_id)
-        return found, head.last_seq
+            found: list[usage.EntryRow] = []
+            if session_id is None or wanted is not None:
+                found = await usage.entries(
+                    conn, caller.organization_id, after=after, session_id=wanted, limit=limit
+                )
+        return [usage_entry(row) for row in found], head.last_seq
 
     async def usage_totals(self, caller: Caller) -> Totals:
         """Read the organization's totals."""
@@ -287,11 +287,18 @@ class Readings(Base):
         return row, loaded
 
     async def _preview(
-        self, conn: Connection, caller: Caller, row: UUID, session: Session, *, first: int
+        self, conn: Connection, caller: Caller, row: UUID, session: Session, *, first: int, cursor: int
     ) -> Preview:
         end = session.turn_count
         reader = LineReader(conn, caller.organization_id, row, session)
-        told = await reader.turns(first=first, end=min(end, first + PAGE_TURNS_MAX))
+        told: tuple[Turn, ...] = ()
+        reply_count = 0
+        tool_calls: list[StepSummary] = []
+        for start in range(first, end, PAGE_TURNS_MAX):
+            page = await reader.turns(first=start, end=min(end, start + PAGE_TURNS_MAX))
+            told = told or page
+            reply_count += sum(len(turn.replies) for turn in page)
+            tool_calls += (step for turn in page for step in turn.steps if step.kind == "tool")
         line = await reader.line(down_to=first)
         spent = await usage.of_stretches(
             conn,
@@ -304,9 +311,12 @@ class Readings(Base):
         return Preview(
             revision=session.revision,
             branch_point=first,
+            cursor=cursor,
+            cancelled_turn_id=session.active_turn_id,
             turns=told,
             turn_count=end - first,
-            reply_count=sum(len(turn.replies) for turn in told),
+            reply_count=reply_count,
+            tool_calls=tuple(tool_calls),
             usage=_usage(spent),
         )
 

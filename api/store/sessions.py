@@ -1,6 +1,7 @@
 """The commands on sessions, each carried out as `commit` says: under a revision check, in one transaction."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -138,28 +139,32 @@ class Sessions(Committing):
         session_id: str,
         *,
         name: str | msgspec.UnsetType | None,
-        metadata: dict[str, Any] | None,
+        metadata: dict[str, Any] | msgspec.UnsetType | None,
         metadata_bytes_max: int,
         expected: int | None,
+        is_whole: bool = False,
     ) -> Done | Replay:
-        """Rename, and apply a merge patch to the metadata (None leaves it alone).
+        """Rename, and apply a merge patch to the metadata: None empties it, UNSET leaves it alone.
 
         Raises:
             MetadataTooLarge: what the patch makes is over the limit.
         """
 
         async def prepare(found: Found) -> Change:
-            merged = None
-            if metadata is not None:
+            merged: dict[str, Any] | None = None
+            if metadata is None:
+                merged = {}
+            elif metadata is not msgspec.UNSET:
                 merged = merge_patch(msgspec.json.decode(found.metadata), metadata)
-                size_bytes = len(msgspec.json.encode(merged))
-                if size_bytes > metadata_bytes_max:
-                    raise MetadataTooLarge(size_bytes=size_bytes, bytes_max=metadata_bytes_max)
-            return commands.update(
+            change = commands.update(
                 found.head, now=self._clock(), actor=caller.actor, name=name, metadata=merged
             )
+            size_bytes = 0 if merged is None else len(msgspec.json.encode(merged))
+            if size_bytes > metadata_bytes_max:
+                raise MetadataTooLarge(size_bytes=size_bytes, bytes_max=metadata_bytes_max)
+            return change
 
-        return await self._change(caller, session_id, prepare, expected=expected)
+        return await self._change(caller, session_id, prepare, expected=expected, is_whole=is_whole)
 
     async def rewind(
         self,
@@ -170,6 +175,7 @@ class Sessions(Committing):
         expected: int | None,
         idempotency: Idempotency | None,
         render: Render,
+        is_whole: bool = False,
     ) -> Done | Replay:
         """Move the cursor behind a turn of the line, or to the start for `turn_id` of None."""
 
@@ -190,6 +196,7 @@ class Sessions(Committing):
             revokes=True,
             idempotency=idempotency,
             render=render,
+            is_whole=is_whole,
         )
 
     async def restore(
@@ -201,6 +208,7 @@ class Sessions(Committing):
         expected: int | None,
         idempotency: Idempotency | None,
         render: Render,
+        is_whole: bool = False,
     ) -> Done | Replay:
         """Bring a discarded future back; what it displaces becomes a new one."""
 
@@ -225,6 +233,7 @@ class Sessions(Committing):
             revokes=True,
             idempotency=idempotency,
             render=render,
+            is_whole=is_whole,
         )
 
     async def regenerate(
@@ -306,6 +315,7 @@ class Sessions(Committing):
         expected: int | None,
         idempotency: Idempotency | None,
         render: Render,
+        is_whole: bool = False,
     ) -> Done | Replay:
         """Cancel an unfinished turn; the turn id is the precondition, a revision is checked only if given.
 
@@ -332,6 +342,7 @@ class Sessions(Committing):
             revokes=True,
             idempotency=idempotency,
             render=render,
+            is_whole=is_whole,
         )
 
     async def end(
@@ -343,6 +354,7 @@ class Sessions(Committing):
         expected: int | None,
         idempotency: Idempotency | None,
         render: Render,
+        is_whole: bool = False,
     ) -> Done | Replay:
         """End the session; an active turn is cancelled first."""
 
@@ -363,23 +375,44 @@ class Sessions(Committing):
             revokes=True,
             idempotency=idempotency,
             render=render,
+            is_whole=is_whole,
         )
 
+    async def find_replay(self, caller: Caller, session_id: str, idempotency: Idempotency) -> Replay | None:
+        """Look for the first answer of a call that cannot be carried out for want of a revision.
+
+        Raises:
+            NotFound: there is no such session.
+            KeyReused: the idempotency key belongs to another request.
+        """
+        async with self._pool.acquire() as conn:
+            await self._find(conn, caller, session_id)
+            return await self._replay(conn, caller, idempotency)
+
     async def erase(self, caller: Caller, session_id: str, *, expected: int | None) -> None:
-        """Remove a session's text for good; ledger, totals and a tombstone stay."""
-        async with self._pool.acquire() as conn, conn.transaction():
-            found = await self._find(conn, caller, session_id, is_locking=True)
-            if expected is not None:
-                await self._require_revision(conn, found, expected)
-            is_erased = await sessions.erase(
-                conn,
-                caller.organization_id,
-                found.id,
-                revision=found.head.session.revision,
-                at=self._clock(),
-            )
-            assert is_erased, "the row is locked"
-        self._hub.tell(Notice(session_id=found.id, is_claimable=False))
+        """Remove a session's text for good; ledger, totals and a tombstone stay.
+
+        Raises:
+            NotFound, RevisionConflict, RequestInFlight: nothing was changed.
+        """
+
+        async def attempt() -> UUID:
+            async with self._pool.acquire() as conn, conn.transaction():
+                found = await self._find(conn, caller, session_id, is_locking=True)
+                if expected is not None:
+                    await self._require_revision(conn, found, expected)
+                is_erased = await sessions.erase(
+                    conn,
+                    caller.organization_id,
+                    found.id,
+                    revision=found.head.session.revision,
+                    at=self._clock(),
+                )
+                assert is_erased, "the row is locked"
+                return found.id
+
+        row = await self._retried(attempt)
+        self._hub.tell(Notice(session_id=row, is_claimable=False))
 
     def _greeting(
         self, text: str | None, *, is_generated: bool, speaker: str

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from db import embedded, postgres_binaries
+from db import embedded, embedded_cluster, postgres_binaries
 
 LIMIT_SECONDS = 60
 REPOSITORY = Path(__file__).parents[2]
@@ -38,12 +38,13 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def data_dir(tmp_path: Path) -> AsyncIterator[Path]:
+async def data_dir(run_folder: Path) -> AsyncIterator[Path]:
     """A data folder in which no server is left, whatever the test did."""
-    folder = tmp_path / "data"
+    folder = run_folder / f"data-{os.urandom(4).hex()}"
     yield folder
     if server_lives(folder):
         await (await embedded.start(folder)).stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Service:
@@ -91,6 +92,14 @@ def postmaster_pid(data_dir: Path) -> int:
     return int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
 
 
+def make_folder(folder: Path, *, mode: int) -> None:
+    folder.mkdir(mode=mode)
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
 async def write_note(dsn: str, text: str) -> None:
     async with connected(dsn) as conn:
         await conn.execute("CREATE TABLE IF NOT EXISTS notes (text text)")
@@ -124,7 +133,7 @@ async def answering_again(dsn: str) -> None:
 async def until(is_true: Callable[[], bool]) -> None:
     """Return when something has become true in another process; fail after a limit."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        while not is_true():  # noqa: ASYNC110  # nobody over there can set an event here
+        while not is_true():  # nobody over there can set an event here
             await asyncio.sleep(0)
 
 
@@ -265,15 +274,15 @@ async def test_a_pid_file_that_names_a_living_stranger_does_not_hinder(data_dir:
 
 async def test_an_interrupted_initialisation_is_begun_anew(data_dir: Path) -> None:
     unfinished = data_dir / "cluster.unfinished"
-    unfinished.mkdir(parents=True)
-    (unfinished / "PG_VERSION").write_text("18\n")
-    (data_dir / "password.handed-over").write_text("old")
+    (unfinished / "cluster").mkdir(parents=True)
+    (unfinished / "cluster" / "PG_VERSION").write_text("18\n")
+    (unfinished / "password").write_text("old")
+    (data_dir / "password").write_text("")
 
     async with embedded.running(data_dir) as dsn:
         await write_note(dsn, "works")
 
     assert not unfinished.exists()
-    assert not (data_dir / "password.handed-over").exists()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_running(data_dir: Path) -> None:
@@ -296,8 +305,8 @@ async def test_the_password_is_private_and_needed(data_dir: Path) -> None:
         async with connected(dsn) as conn:
             rules = await conn.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
 
-    assert (data_dir / "password").stat().st_mode & 0o777 == 0o600
-    assert (data_dir / "cluster").stat().st_mode & 0o777 == 0o700
+    assert mode_of(data_dir / "password") == 0o600
+    assert mode_of(data_dir / "cluster") == 0o700
     assert [rule["auth_method"] for rule in rules] == ["scram-sha-256"]
 
 
@@ -352,14 +361,58 @@ async def test_the_port_is_the_same_in_the_next_run(data_dir: Path) -> None:
     assert second == first
 
 
-async def test_a_path_too_long_for_a_socket_is_no_hindrance(tmp_path: Path, data_dir: Path) -> None:
-    long = data_dir / ("n" * 100)
+async def test_the_socket_lies_with_the_cluster(data_dir: Path) -> None:
+    async with embedded.running(data_dir, durable=False) as dsn, connected(dsn) as conn:
+        assert await conn.fetchval("SHOW unix_socket_directories") == str(data_dir / "cluster")
 
-    async with embedded.running(data_dir) as short_dsn, connected(short_dsn) as conn:
-        socket_folder = await conn.fetchval("SHOW unix_socket_directories")
-        assert (data_dir / "cluster").samefile(socket_folder) or socket_folder == "/proc/self/cwd"
-    async with embedded.running(long, durable=False) as dsn:
+
+async def test_a_path_too_long_for_a_socket_is_no_hindrance(data_dir: Path) -> None:
+    long = data_dir / ("n" * 100)
+    make_folder(data_dir, mode=0o711)
+
+    async with embedded.running(long, durable=False) as dsn, connected(dsn) as conn:
+        assert await conn.fetchval("SHOW unix_socket_directories") == ""
+
+
+async def test_a_closed_folder_above_the_data_is_no_hindrance_and_stays_closed(
+    data_dir: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(data_dir, mode=0o700)
+    below = data_dir / "further" / "below"
+    # A copy of the programs that root may need goes there.
+    monkeypatch.setattr(embedded, "default_data_dir", lambda: run_folder / "default")
+
+    async with embedded.running(below) as dsn:
         await write_note(dsn, "works")
+    async with embedded.running(below) as dsn:
+        assert await read_notes(dsn) == ["works"]
+
+    assert mode_of(data_dir) == 0o700
+
+
+async def test_an_account_kept_out_where_there_is_no_way_around_is_told(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = postgres_binaries.Account(name="somebody", user_id=os.geteuid(), group_id=os.getegid())
+    monkeypatch.setattr(embedded_cluster, "server_account", lambda: account)
+    monkeypatch.setattr(embedded_cluster, "for_account", lambda binaries, *_, **__: binaries)
+    monkeypatch.setattr(embedded_cluster, "can_enter", lambda *_: False)
+    monkeypatch.setattr(embedded_cluster, "_PROC_CWD", data_dir / "missing")
+
+    with pytest.raises(postgres_binaries.FolderUnreachable, match=r"'somebody'.* may not enter .*data-"):
+        await embedded.start(data_dir)
+
+
+async def test_an_existing_data_folder_keeps_its_mode(
+    data_dir: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(data_dir, mode=0o700)
+    monkeypatch.setattr(embedded, "default_data_dir", lambda: run_folder / "default")
+
+    async with embedded.running(data_dir) as dsn:
+        await write_note(dsn, "works")
+
+    assert mode_of(data_dir) == 0o700
 
 
 async def test_the_server_listens_on_this_machine_only_and_is_durable(data_dir: Path) -> None:
@@ -381,61 +434,3 @@ async def test_the_server_listens_on_this_machine_only_and_is_durable(data_dir: 
 async def test_upper_and_lower_case_are_known_beyond_ascii(data_dir: Path) -> None:
     async with embedded.running(data_dir, durable=False) as dsn, connected(dsn) as conn:
         assert await conn.fetchval("SELECT lower('ÄΩ')") == "äω"
-
-
-def test_the_copied_programs_run_and_every_account_may_read_them(tmp_path: Path) -> None:
-    binaries = postgres_binaries.find_binaries(major_version=None)
-    assert binaries.wheel_folder
-
-    copied = postgres_binaries._copy_wheel(binaries.wheel_folder, tmp_path)
-    again = postgres_binaries._copy_wheel(binaries.wheel_folder, tmp_path)
-
-    assert again == copied
-    assert [path.name for path in tmp_path.iterdir()] == [copied.parent.name]
-    for program in ("postgres", "initdb"):
-        told = subprocess.check_output([copied / "pginstall" / "bin" / program, "--version"], text=True)
-        assert "PostgreSQL" in told
-    assert all(path.stat().st_mode & 0o444 == 0o444 for path in copied.parent.rglob("*"))
-
-
-def test_root_hands_the_server_to_an_account_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = pwd.struct_passwd(("nobody", "x", 65534, 65533, "", "/", "/bin/false"))
-    accounts = {"nobody": nobody}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(pwd, "getpwnam", accounts.__getitem__)
-
-    account = postgres_binaries.server_account()
-    accounts.clear()
-
-    assert account == postgres_binaries.Account(name="nobody", user_id=65534, group_id=65533)
-    with pytest.raises(postgres_binaries.NoAccountForServer):
-        postgres_binaries.server_account()
-
-
-def test_a_plain_user_runs_the_server_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-
-    assert postgres_binaries.server_account() is None
-
-
-@pytest.mark.parametrize(
-    ("user_id", "platform", "xdg_data_home", "expected"),
-    [
-        (0, "linux", "/elsewhere", "/var/lib/turnledger"),
-        (1000, "linux", None, "/home/ada/.local/share/turnledger"),
-        (1000, "linux", "/elsewhere", "/elsewhere/turnledger"),
-        (1000, "linux", "not/absolute", "/home/ada/.local/share/turnledger"),
-        (1000, "darwin", None, "/home/ada/Library/Application Support/turnledger"),
-    ],
-)
-def test_the_data_lies_in_the_users_data_folder(
-    monkeypatch: pytest.MonkeyPatch, user_id: int, platform: str, xdg_data_home: str | None, expected: str
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: user_id)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setenv("HOME", "/home/ada")
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    if xdg_data_home is not None:
-        monkeypatch.setenv("XDG_DATA_HOME", xdg_data_home)
-
-    assert embedded.default_data_dir() == Path(expected)

@@ -154,7 +154,7 @@ async def test_a_second_process_waits_for_the_first(
     await gate.execute("SELECT pg_advisory_lock(7)")
     first = asyncio.create_task(migrate(empty_database, folder))
     async with asyncio.timeout(10):
-        while not await conn.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+        while not await conn.fetchval(_FIRST_WAITS):
             pass
     second = asyncio.create_task(migrate(empty_database, folder))
     async with asyncio.timeout(10):
@@ -165,6 +165,11 @@ async def test_a_second_process_waits_for_the_first(
 
     assert [len(await first), len(await second)] == [3, 0]
 
+
+_FIRST_WAITS = """
+SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)
+"""
 
 _SECOND_ASKS = """
 SELECT EXISTS (SELECT FROM pg_stat_activity

@@ -31,8 +31,10 @@ async def test_the_output_limit_that_it_demands_has_a_default(models: Models, pr
     assert provider.requests[0].body["max_tokens"] == OUTPUT_TOKENS_DEFAULT
 
 
-async def test_a_broken_stream_tells_what_had_been_counted(models: Models, provider: FakeProvider) -> None:
-    client, _ = models.resolve("anthropic:m-1")
+async def test_a_broken_stream_tells_what_had_been_counted(
+    impatient_models: Models, provider: FakeProvider
+) -> None:
+    client, _ = impatient_models.resolve("anthropic:m-1")
     provider.plans.extend([Plan(cut_after=2), Plan(stall_after=2), Plan(ends_after=2)])
 
     for code in (ModelErrorCode.STREAM_BROKEN, ModelErrorCode.TIMEOUT, ModelErrorCode.STREAM_BROKEN):

@@ -19,10 +19,17 @@ from api.models.registry import Models
 from tests.models.calls import call
 from tests.providers.server import FakeProvider, Plan
 
+PROVIDERS = ["openai", "anthropic", "local"]
 
-@pytest.fixture(params=["openai", "anthropic", "local"])
+
+@pytest.fixture(params=PROVIDERS)
 def client(models: Models, request: pytest.FixtureRequest) -> ModelClient:
     return models.resolve(f"{request.param}:m-1")[0]
+
+
+@pytest.fixture(params=PROVIDERS)
+def impatient(impatient_models: Models, request: pytest.FixtureRequest) -> ModelClient:
+    return impatient_models.resolve(f"{request.param}:m-1")[0]
 
 
 async def test_text_streams_and_ends_with_usage(client: ModelClient, provider: FakeProvider) -> None:
@@ -208,11 +215,11 @@ async def test_a_stream_that_ends_without_a_finish_reason_is_broken(
 
 
 async def test_a_silent_stall_meets_its_limit_and_ends_the_call(
-    client: ModelClient, provider: FakeProvider
+    impatient: ModelClient, provider: FakeProvider
 ) -> None:
     provider.plans.append(Plan(stall_after=2))
 
-    heard = await call(client)
+    heard = await call(impatient)
 
     assert heard.text == "word0 word1 "
     assert heard.error is not None
@@ -254,11 +261,11 @@ async def test_the_whole_call_meets_its_limit(client: ModelClient, provider: Fak
 
 
 async def test_a_stall_behind_the_finish_reason_loses_nothing_that_was_said(
-    client: ModelClient, provider: FakeProvider
+    impatient: ModelClient, provider: FakeProvider
 ) -> None:
     provider.plans.append(Plan(words=2, stalls_after_finish=True))
 
-    heard = await call(client)
+    heard = await call(impatient)
 
     assert heard.text == "word0 word1 "
     assert heard.error is None

@@ -75,7 +75,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
 
 
-class Cut(Exception):  # noqa: N818 -- a signal within this module
+class Cut(Exception):
     """Drop the connection now."""
 
 

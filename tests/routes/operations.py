@@ -10,7 +10,8 @@ from litestar.testing import TestClient
 
 from api.routes import headers
 from api.routes.body import MERGE_PATCH, read_body
-from api.routes.errors import EXCEPTION_HANDLERS, NotFound, Unauthorized
+from api.routes.error_handlers import EXCEPTION_HANDLERS
+from api.routes.errors import NotFound, Unauthorized
 from api.routes.operations import Answer, Operation, operation, route_handlers
 from api.routes.preconditions import require_expected
 from api.routes.query import parse_query

@@ -7,17 +7,27 @@ from typing import Any
 
 import msgspec
 import pytest
-from litestar import Request
+from litestar import Request, get
 from loguru import logger
 
 import api.routes.errors
 import api.session.errors
 from api.routes.body import read_body
-from api.routes.errors import STATUSES, ApiError, BodyTooLarge, StaleRevision, describe, status_of
+from api.routes.error_handlers import EXCEPTION_HANDLERS
+from api.routes.errors import (
+    STATUSES,
+    ApiError,
+    BodyTooLarge,
+    StaleRevision,
+    describe,
+    status_of,
+)
 from api.routes.preconditions import Expected
-from api.routes.problems import CHANGES_MAX, ConflictChange, Problem, advise, changes_of
+from api.routes.problems import Problem
+from api.session.conflicts import Advice
 from api.session.document import Actor, Effect, Event, EventType
 from api.session.errors import AlreadyCancelled, CommandRefused
+from api.store import errors as store
 
 from .operations import BODY_BYTES_MAX, serving
 
@@ -30,8 +40,10 @@ def make_event(revision: int, type_: EventType, *effects: Effect) -> Event:
     )
 
 
-def make_changes(*types: EventType, first: int = 8) -> tuple[ConflictChange, ...]:
-    return changes_of(make_event(first + index, type_) for index, type_ in enumerate(types))
+def make_conflict(*changes: Event) -> store.RevisionConflict:
+    return store.RevisionConflict(
+        session_id="ses_1", expected=7, actual=8, changes=changes, advice=Advice.REBASE
+    )
 
 
 def error_classes() -> list[type[Exception]]:
@@ -85,9 +97,9 @@ def test_a_problem_names_its_kind_by_a_relative_uri() -> None:
 def test_a_conflict_says_what_has_changed_and_what_to_do() -> None:
     turn = Effect(type=EventType.TURN_CREATED, turn_id="trn_2")
     cancelled = Effect(type=EventType.TURN_CANCELLED, turn_id="trn_1")
-    changes = changes_of([make_event(8, EventType.TURN_CREATED, cancelled, turn)])
+    conflict = make_conflict(make_event(8, EventType.TURN_CREATED, cancelled, turn))
 
-    error = Expected(revision=7, source="if-match").stale(actual_revision=8, changes=changes, is_ended=False)
+    error = Expected(revision=7, source="if-match").stale(conflict)
 
     assert error.headers == {"ETag": '"8"'}
     assert msgspec.json.decode(msgspec.json.encode(error.problem())) == {
@@ -113,38 +125,35 @@ def test_a_conflict_says_what_has_changed_and_what_to_do() -> None:
 
 
 def test_a_conflict_carries_the_document_when_it_was_asked_for() -> None:
-    error = StaleRevision(
-        expected_revision=7, actual_revision=8, changes=(), is_ended=False, document={"id": "ses_1"}
-    )
+    error = StaleRevision.of(make_conflict(), document={"id": "ses_1"})
 
     assert error.problem().document == {"id": "ses_1"}
     assert error.problem().status == 409
 
 
 @pytest.mark.parametrize(
-    ("changes", "is_ended", "advice"),
+    ("error", "status", "code"),
     [
-        (make_changes(EventType.SESSION_UPDATED), False, "resubmit"),
-        (make_changes(EventType.SESSION_UPDATED, EventType.SESSION_UPDATED), False, "resubmit"),
-        (make_changes(EventType.SESSION_UPDATED, EventType.SESSION_REWOUND), False, "rebase"),
-        (make_changes(EventType.TURN_COMPLETED), False, "rebase"),
-        (make_changes(EventType.SESSION_UPDATED, first=9), False, "rebase"),
-        ((), False, "rebase"),
-        (make_changes(EventType.SESSION_ENDED), True, "abandon"),
+        (store.NotFound("session"), 404, "not-found"),
+        (store.KeyReused("key"), 422, "idempotency-key-reused"),
+        (store.RequestInFlight(), 409, "request-in-flight"),
+        (make_conflict(), 409, "stale-revision"),
     ],
 )
-def test_a_stale_caller_is_told_what_to_do(
-    changes: tuple[ConflictChange, ...], is_ended: bool, advice: str
-) -> None:
-    assert advise(expected_revision=7, changes=changes, is_ended=is_ended) == advice
+def test_what_the_store_says_is_answered_in_words_of_http(error: Exception, status: int, code: str) -> None:
+    async def fail() -> None:
+        raise error
+
+    with serving(get("/fail")(fail)) as client:
+        answer = client.get("/fail")
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_caller_far_behind_is_told_the_newest_changes() -> None:
-    changes = make_changes(*[EventType.SESSION_UPDATED] * (CHANGES_MAX + 10), first=8)
+def test_every_error_of_the_store_has_a_handler() -> None:
+    raised = {cls for _, cls in inspect.getmembers(store, inspect.isclass) if issubclass(cls, Exception)}
 
-    assert len(changes) == CHANGES_MAX
-    assert changes[-1].revision == 8 + CHANGES_MAX + 9
-    assert advise(expected_revision=7, changes=changes, is_ended=False) == "rebase"
+    assert raised <= EXCEPTION_HANDLERS.keys()
 
 
 def test_a_missing_route_and_a_missing_thing_have_the_same_answer() -> None:

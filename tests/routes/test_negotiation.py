@@ -29,7 +29,7 @@ from api.routes.negotiation import (
         (['wait="10"; x="a,b"; y, return="minimal"'], Preferences(wait_seconds=10, returns="minimal")),
         (["wait=5, wait=6"], Preferences(wait_seconds=5)),
         (["wait=0"], Preferences(wait_seconds=0)),
-        (["wait=999999"], Preferences(wait_seconds=120)),
+        (["wait=999999"], Preferences(wait_seconds=999999)),
         (["handling=lenient, priority=9"], Preferences()),
         (["wait=-1"], Preferences()),
         (["wait=1.5"], Preferences()),
@@ -46,10 +46,14 @@ def test_preferences_are_read_and_what_is_unknown_is_ignored(
 
 
 def test_a_caller_waits_unless_it_says_otherwise() -> None:
-    assert Preferences().waits_seconds == 30
-    assert Preferences(wait_seconds=5).waits_seconds == 5
-    assert Preferences(respond_async=True).waits_seconds == 0
-    assert Preferences(respond_async=True, wait_seconds=5).waits_seconds == 5
+    def waits(preferences: Preferences) -> int:
+        return preferences.waits_seconds(default_seconds=30, max_seconds=120)
+
+    assert waits(Preferences()) == 30
+    assert waits(Preferences(wait_seconds=5)) == 5
+    assert waits(Preferences(wait_seconds=999)) == 120
+    assert waits(Preferences(respond_async=True)) == 0
+    assert waits(Preferences(respond_async=True, wait_seconds=5)) == 5
 
 
 def test_a_hostile_prefer_costs_nothing() -> None:

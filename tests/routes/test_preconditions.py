@@ -11,6 +11,8 @@ from api.routes.errors import (
     status_of,
 )
 from api.routes.preconditions import NEVER, Expected, is_not_modified, parse_expected, require_expected
+from api.session.conflicts import Advice
+from api.store.errors import RevisionConflict
 
 
 def test_the_header_and_the_body_each_name_a_revision() -> None:
@@ -60,8 +62,10 @@ def test_a_change_needs_a_revision() -> None:
 
 
 def test_a_stale_header_is_412_and_a_stale_body_409() -> None:
-    header = Expected(revision=7, source="if-match").stale(actual_revision=9, changes=(), is_ended=False)
-    body = Expected(revision=7, source="body").stale(actual_revision=9, changes=(), is_ended=False)
+    conflict = RevisionConflict(session_id="ses_1", expected=7, actual=9, changes=(), advice=Advice.REBASE)
+
+    header = Expected(revision=7, source="if-match").stale(conflict)
+    body = Expected(revision=7, source="body").stale(conflict)
 
     assert (type(header), status_of(header)) == (PreconditionFailed, 412)
     assert (type(body), status_of(body)) == (StaleRevision, 409)

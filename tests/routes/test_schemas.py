@@ -42,6 +42,7 @@ from api.session.document import (
     Usage,
     UserMessage,
 )
+from api.store.base import Delta, Reading
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -94,7 +95,16 @@ def test_a_session_is_shown_as_one_document() -> None:
     session = make_session(cursor=1, turn_count=1, discarded_count=1, variables={"mood": "good"})
 
     shown = on_the_wire(
-        session_view(session, context={"a": 1}, metadata={}, turns=[turn], discarded_futures=[future])
+        session_view(
+            Reading(
+                session=session,
+                context=msgspec.Raw(b'{"a":1}'),
+                metadata=msgspec.Raw(b"{}"),
+                turns=(turn,),
+                discarded_futures=(future,),
+                is_complete=True,
+            )
+        )
     )
 
     assert shown == {
@@ -165,35 +175,38 @@ def test_a_session_is_shown_as_one_document() -> None:
     }
 
 
-def test_a_session_with_older_turns_left_out_is_not_complete() -> None:
-    session = make_session(cursor=2, turn_count=2)
-
-    view = session_view(session, context={}, metadata={}, turns=[make_turn(1)], discarded_futures=[])
-
-    assert not view.complete
-
-
-@pytest.mark.parametrize(
-    ("line_from", "positions", "more"),
-    [(None, [], False), (5, [], False), (3, [3, 4], False), (3, [3], True), (0, [0, 1], True)],
-)
-def test_a_delta_says_whether_further_turns_have_changed(
-    line_from: int | None, positions: list[int], more: bool
-) -> None:
-    session = make_session(cursor=5, turn_count=5)
-
-    delta = session_delta(
-        session,
-        context={},
-        metadata={},
-        since_revision=7,
-        line_from=line_from,
-        turns=[make_turn(position) for position in positions],
-        turn_id="trn_4",
+def test_a_delta_shows_what_has_changed_and_which_turn_the_call_made() -> None:
+    delta = Delta(
+        session=make_session(cursor=5, turn_count=5),
+        context=msgspec.Raw(b"{}"),
+        metadata=msgspec.Raw(b"{}"),
+        line_from=3,
+        turns=(make_turn(3),),
+        more=True,
     )
 
-    assert (delta.more, delta.line_from, delta.since_revision, delta.turn_id) == (more, line_from, 7, "trn_4")
-    assert [turn.position for turn in delta.turns] == positions
+    shown = on_the_wire(session_delta(delta, since_revision=7, turn_id="trn_3"))
+
+    assert (shown["more"], shown["line_from"], shown["since_revision"], shown["turn_id"]) == (
+        True,
+        3,
+        7,
+        "trn_3",
+    )
+    assert [turn["position"] for turn in shown["turns"]] == [3]
+
+
+def test_context_goes_out_as_it_came_in() -> None:
+    delta = Delta(
+        session=make_session(),
+        context=msgspec.Raw(b'{"b": 1.0, "a": 1e2}'),
+        metadata=msgspec.Raw(b"{}"),
+        line_from=None,
+        turns=(),
+        more=False,
+    )
+
+    assert b'"context":{"b": 1.0, "a": 1e2}' in msgspec.json.encode(session_delta(delta, since_revision=1))
 
 
 def test_views_leave_out_only_what_is_ours() -> None:

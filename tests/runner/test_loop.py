@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from api.agents.definition import Definition, Greeting
-from api.events import Hub
 from api.models.registry import Models, ModelsConfig
 from api.runner.loop import Runner, RunnerLimits
 from api.session import ids
@@ -36,7 +35,9 @@ async def until_final(world: World, session_id: str, turn_id: str) -> Turn:
     assert row is not None
     async with asyncio.timeout(_SECONDS_MAX):
         with world.hub.listening(row) as listener:
-            while not (turn := await world.store.reading.turn(world.caller, session_id, turn_id)).state.is_final:
+            while not (
+                turn := await world.store.reading.turn(world.caller, session_id, turn_id)
+            ).state.is_final:
                 await listener.wait(seconds_max=_SECONDS_MAX)
     return turn
 
@@ -121,7 +122,7 @@ async def test_cancelling_a_running_turn_keeps_what_was_shown_and_settles(pool: 
                 await asyncio.sleep(0.01)
 
     [turn] = cancelled.turns
-    shown = await pool.fetchval("SELECT string_agg(text, '' ORDER BY text_offset) FROM deltas")
+    shown = await pool.fetchval("SELECT string_agg(text, '' ORDER BY number) FROM deltas")
     entries, _ = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=10)
     assert turn.state is TurnState.CANCELLED
     assert turn.replies[0].text == shown

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.models.base import ModelUsage
-from api.runner.pricing import Price, PriceSource, UnitPrices, context_window_tokens, cost, lookup
+from api.runner.pricing import PriceSource, UnitPrices, context_window_tokens, cost, lookup
+from api.store.running import Price
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 USAGE = ModelUsage(input_tokens=1_000, output_tokens=100)

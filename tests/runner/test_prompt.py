@@ -187,6 +187,10 @@ def test_the_current_message_is_shown_even_where_it_does_not_fit() -> None:
     assert shown(prompt) == ["user: " + "x" * 4_000]
 
 
+def test_the_budget_for_an_unknown_window_can_be_set() -> None:
+    assert context_budget(AGENT, window_tokens=None, context_tokens_default=5_000) == 5_000
+
+
 async def test_no_page_is_asked_for_behind_the_one_where_the_budget_ends() -> None:
     turns = [make_turn(number, "x" * 400, "y" * 400) for number in range(10)]
     asked = 0
@@ -269,7 +273,7 @@ def test_another_request_has_another_digest() -> None:
         (Limits(output_tokens=8_000), 128_000, 2_000, 90_000),
         (Limits(), 128_000, 8_000, 90_000),
         (Limits(), 128_000, None, (128_000 - 4_096) * 3 // 4),
-        (Limits(), None, None, 3_072),
+        (Limits(output_tokens=8_000), None, None, 32_000),
         (Limits(), 2_000, None, 750),
         (Limits(output_tokens=500_000), 128_000, None, 256),
     ],

@@ -67,7 +67,7 @@ def applied(document: Document, change: Change) -> Document:
     if change.restored is not None:
         del futures[change.restored]
     for future in change.trimmed:
-        assert future.ordinal in futures
+        assert future.branch_point > futures[future.ordinal].branch_point
         futures[future.ordinal] = future
     if change.discarded:
         assert change.discarded.ordinal not in futures

@@ -108,15 +108,13 @@ def test_a_copy_carries_neither_steps_nor_usage() -> None:
 
 def test_a_fork_stands_at_the_node_of_its_newest_turn_that_stores_one() -> None:
     session = InMemorySession()
-    session.say()
-    session.answer(node="lobby", variables={"x": 1})
-    session.talk(1)
-    session.say()
-    session.answer(node="garden")
+    for node in ("lobby", "garden", "cellar"):
+        session.say()
+        session.answer(node=node, variables={"seen": node})
 
     creation = forked(session, 2)
 
-    assert (creation.session.node, creation.session.variables) == ("lobby", {"x": 1})
+    assert (creation.session.node, creation.session.variables) == ("garden", {"seen": "garden"})
 
 
 def test_an_ended_session_can_be_forked() -> None:

@@ -1,5 +1,7 @@
 """complete, fail and cancel."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -19,10 +21,10 @@ def with_queue(queued: int) -> InMemorySession:
     return session
 
 
-def awaiting_approval() -> InMemorySession:
+def awaiting_approval(**fields: Any) -> InMemorySession:
     """A session whose active turn waits for a person."""
     session = with_queue(0)
-    waiting = msgspec.structs.replace(session.document.turns[0], state=TurnState.AWAITING_APPROVAL)
+    waiting = msgspec.structs.replace(session.document.turns[0], state=TurnState.AWAITING_APPROVAL, **fields)
     session.document = msgspec.structs.replace(session.document, turns=(waiting,))
     return session
 
@@ -79,10 +81,12 @@ def test_fail_keeps_the_error_and_changes_no_node() -> None:
     assert change.revokes_run is False
 
 
-def test_a_turn_that_awaits_an_approval_may_fail() -> None:
-    session = awaiting_approval()
+def test_a_turn_that_awaits_an_approval_may_fail_and_then_stores_no_node() -> None:
+    session = awaiting_approval(node="start", variables={})
 
-    assert session.fail().changed[0].state is TurnState.FAILED
+    (turn,) = session.fail().changed
+
+    assert (turn.state, turn.node, turn.variables) == (TurnState.FAILED, None, None)
 
 
 def test_cancelling_the_active_turn_keeps_what_was_shown_and_revokes_its_run() -> None:

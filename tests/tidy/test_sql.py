@@ -13,6 +13,24 @@ UNBOUND = {
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    **dict.fromkeys(
+        (
+            "doctor._LEDGER_DENSITY",
+            "doctor._ORGANIZATION_TOTALS",
+            "doctor._SESSION_TOTALS",
+            "doctor._DOUBLE_BILL",
+            "doctor._UNBILLED_CALL",
+            "doctor._LEAKED_INTENT",
+            "doctor._STUCK_TURN",
+            "doctor._RUN_OF_FINAL_TURN",
+            "doctor._EVENT_DENSITY",
+            "doctor._HEADER_COPIES",
+            "doctor._ACTIVE_TURN",
+            "doctor._LEFT_TEXT",
+            "doctor._SAMPLE",
+        ),
+        "the doctor examines all organizations",
+    ),
 }
 """The statements that name no single organization, and why each may."""
 
@@ -56,6 +74,7 @@ def faults_of_text(source: str, *, may_run_other_text: bool = False) -> list[str
     """Name every place where SQL is not a constant that can be pasted into psql."""
     tree = ast.parse(source)
     constants = statements(source)
+    tables = _tables_of(tree, constants)
     faults = [f"{name} is not called _UPPER_CASE" for name in constants if not re.fullmatch("_[A-Z_]+", name)]
     for node in ast.walk(tree):
         if _is_built(node) and HOLDS_SQL.search(_literal_parts(node)):
@@ -64,7 +83,7 @@ def faults_of_text(source: str, *, may_run_other_text: bool = False) -> list[str
             continue
         argument = node.args[0]
         choices = [argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument]
-        if not all(isinstance(choice, ast.Name) and choice.id in constants for choice in choices):
+        if not all(_is_constant(choice, constants, tables) for choice in choices):
             faults.append(f"line {node.lineno}: runs something other than a constant of this module")
     return faults
 
@@ -72,6 +91,24 @@ def faults_of_text(source: str, *, may_run_other_text: bool = False) -> list[str
 def unbound(source: str) -> list[str]:
     """Name the statements that are not bound to one organization."""
     return [name for name, sql in statements(source).items() if not BOUND.search(without_comments(sql))]
+
+
+def _tables_of(tree: ast.Module, constants: dict[str, str]) -> set[str]:
+    """The module-level dicts whose values are constants with SQL."""
+    return {
+        node.targets[0].id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Dict)
+        and all(isinstance(value, ast.Name) and value.id in constants for value in node.value.values)
+    }
+
+
+def _is_constant(node: ast.expr, constants: dict[str, str], tables: set[str]) -> bool:
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.value, ast.Name) and node.value.id in tables
+    return isinstance(node, ast.Name) and node.id in constants
 
 
 def _is_built(node: ast.AST) -> bool:
@@ -132,6 +169,8 @@ def test_sql_is_constant_text(modules: dict[str, str]) -> None:
         "async def get(conn, sql): await conn.fetch(sql)",
         '_GET = "SELECT 1"\nasync def get(conn, a): await conn.fetch(_GET if a else a)',
         'get = "SELECT 1 FROM turns"',
+        '_GET = {"a": "SELECT 1"}\nasync def get(conn, a): await conn.fetch(_GET[a])',
+        "async def get(conn, statements, a): await conn.fetch(statements[a])",
     ],
 )
 def test_sql_that_is_not_constant_text_would_be_found(source: str) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.routes.etags import REVISION_MAX
 from api.routes.paging import LIMIT_DEFAULT, LIMIT_MAX
-from api.routes.schemas.requests import REVISION_MAX, Rewind, WireId
+from api.routes.schemas.requests import Rewind, WireId
 
 Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX)]
 PageToken = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -43,6 +44,8 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Only this many of the newest turns; 200 unless said."""
     since_revision: Annotated[int, Meta(ge=0, le=REVISION_MAX)] | None = None
     """Only what has changed since this revision: the header, and the turns from `line_from` on."""
+    include: Literal["live"] | None = None
+    """`live` adds what moves without a revision; the answer then has no ETag."""
 
 
 class TurnListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +92,7 @@ class RestorePreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class UsageEntriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which entries of the ledger, in order of `seq`."""
 
-    after: Annotated[int, Meta(ge=0, le=REVISION_MAX)] = 0
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Only entries with a higher `seq`: `next` of the page before."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     """How many items at most."""

@@ -5,13 +5,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.routes.etags import REVISION_MAX
 from api.routes.schema_components import BLANK
-
-REVISION_MAX = 2**63 - 1
 
 Text = Annotated[
     str,
-    Meta(pattern=BLANK, extra={"limit": "text"}, extra_json_schema={"maxLength": 32 * 1024}),
+    Meta(pattern=BLANK, extra={"limit": "text_bytes_max"}, extra_json_schema={"maxLength": 32 * 1024}),
 ]
 """What a person says: not blank, at most 32 KiB of UTF-8 unless the settings say otherwise.
 
@@ -19,10 +18,8 @@ The published schema can count characters only; `validation.Limits` counts bytes
 """
 
 Name = Annotated[str, Meta(max_length=200, pattern=BLANK)]
-FreeObject = Annotated[
-    dict[str, Any],
-    Meta(description="Any JSON object, at most 16 KiB as compact JSON.", extra={"limit": "object"}),
-]
+Context = Annotated[dict[str, Any], Meta(extra={"limit": "context_bytes_max"})]
+Metadata = Annotated[dict[str, Any], Meta(extra={"limit": "metadata_bytes_max"})]
 WireId = Annotated[str, Meta(min_length=1, max_length=64)]
 """Any short string: one that names nothing is answered as a missing thing, not as a malformed one."""
 
@@ -38,10 +35,10 @@ class CreateSession(
     agent_version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     """The version to pin; null for the newest."""
     name: Name | None = None
-    context: FreeObject = {}
-    """What the agent is told about this session; it never changes."""
-    metadata: FreeObject = {}
-    """What the caller wants to keep beside the session; no model ever sees it."""
+    context: Context = {}
+    """What the agent is told about this session; it never changes. At most 16 KiB as compact JSON."""
+    metadata: Metadata = {}
+    """What the caller keeps beside the session; no model ever sees it. At most 16 KiB as compact JSON."""
 
 
 class PatchSession(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -49,7 +46,7 @@ class PatchSession(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     name: Name | UnsetType | None = UNSET
     """The new name; null takes the name away."""
-    metadata: FreeObject | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
     """Merged into the metadata key by key; null empties it. The limit of 16 KiB holds for the result."""
     expected_revision: Revision | None = None
     """The revision that the caller has seen, where `If-Match` does not say it."""

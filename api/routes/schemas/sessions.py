@@ -3,7 +3,6 @@
 The structs of the core that are the same on the wire (replies, steps, usage) are used as they are.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +25,8 @@ from api.session.document import (
     Usage,
     UserMessage,
 )
+from api.store import reading
+from api.store.base import Delta, Reading
 
 
 class Simulator(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +120,19 @@ class SessionView(SessionHeader, frozen=True, kw_only=True):
     """The futures that can be restored now, by ordinal."""
     complete: bool
     """`turns` are all turns on the line."""
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """What moves without a revision."""
+
+    usage: Usage
+    """What the session has cost so far, whatever became of its turns."""
+
+
+class LiveSessionView(SessionView, frozen=True, kw_only=True):
+    """A session as one document, with what moves without a revision."""
+
+    live: Live
 
 
 class SessionDelta(SessionHeader, frozen=True, kw_only=True):
@@ -252,42 +266,45 @@ def discarded_future_view(future: DiscardedFuture) -> DiscardedFutureView:
     )
 
 
-def session_view(
-    session: Session,
-    *,
-    context: dict[str, Any],
-    metadata: dict[str, Any],
-    turns: Sequence[Turn],
-    discarded_futures: Iterable[DiscardedFuture],
-) -> SessionView:
+def session_view(reading: Reading) -> SessionView:
     """Show a session with the newest of its turns, by position."""
     return SessionView(
-        **_header(session, context, metadata),
-        turns=tuple(turn_view(turn) for turn in turns),
-        discarded_futures=tuple(discarded_future_view(future) for future in discarded_futures),
-        complete=len(turns) == session.turn_count,
+        **_header(reading.session, reading.context, reading.metadata),
+        turns=tuple(turn_view(turn) for turn in reading.turns),
+        discarded_futures=tuple(discarded_future_view(future) for future in reading.discarded_futures),
+        complete=reading.is_complete,
     )
 
 
-def session_delta(
-    session: Session,
-    *,
-    context: dict[str, Any],
-    metadata: dict[str, Any],
-    since_revision: int,
-    line_from: int | None,
-    turns: Sequence[Turn],
-    turn_id: str | None = None,
-) -> SessionDelta:
-    """Show what has changed since a revision. `turns` are those from `line_from` on, or the first of them."""
-    changed_count = 0 if line_from is None else max(session.turn_count - line_from, 0)
+def live_session_view(reading: Reading, usage: Usage) -> LiveSessionView:
+    """Show a session with its totals."""
+    return LiveSessionView(**msgspec.structs.asdict(session_view(reading)), live=Live(usage=usage))
+
+
+def session_delta(delta: Delta, *, since_revision: int, turn_id: str | None = None) -> SessionDelta:
+    """Show what has changed since a revision; `turn_id` is the turn that the call made."""
     return SessionDelta(
-        **_header(session, context, metadata),
+        **_header(delta.session, delta.context, delta.metadata),
         since_revision=since_revision,
-        line_from=line_from,
-        turns=tuple(turn_view(turn) for turn in turns),
-        more=len(turns) < changed_count,
+        line_from=delta.line_from,
+        turns=tuple(turn_view(turn) for turn in delta.turns),
+        more=delta.more,
         turn_id=turn_id,
+    )
+
+
+def preview_view(preview: reading.Preview) -> Preview:
+    """Show what a command would take out of effect."""
+    return Preview(
+        revision=preview.revision,
+        cursor=preview.cursor,
+        turn_count=preview.turn_count,
+        reply_count=preview.reply_count,
+        cancelled_turn_id=preview.cancelled_turn_id,
+        tool_calls=preview.tool_calls,
+        # Post-turn steps, which make memories, are not part of this release.
+        memory_count=0,
+        usage=preview.usage,
     )
 
 
@@ -316,7 +333,8 @@ def event_view(event: Event) -> EventView:
     )
 
 
-def _header(session: Session, context: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def _header(session: Session, context: msgspec.Raw, metadata: msgspec.Raw) -> dict[str, Any]:
+    # Raw: the two go out byte for byte as they came in.
     return {
         "id": session.id,
         "revision": session.revision,

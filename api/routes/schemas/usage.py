@@ -7,7 +7,27 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from api.store.ledger import UsageEntry
+
 Seq = Annotated[int, Meta(ge=1)]
+
+
+class UnitPrices(msgspec.Struct, frozen=True, kw_only=True):
+    """The prices that a call was charged by, as they were."""
+
+    currency: str
+    input_per_million: Decimal
+    """Of input tokens that were neither cached nor written to the cache."""
+    cached_per_million: Decimal
+    cache_write_per_million: Decimal
+    output_per_million: Decimal
+    """Of output tokens beside reasoning."""
+    reasoning_per_million: Decimal
+    per_call: Decimal = Decimal(0)
+    valid_from: datetime | None = None
+    """Since when the price is in force; null for prices that are not from our own table."""
+    source_version: str | None = None
+    """The edition of the price data; null for our own table."""
 
 
 class UsageEntryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +55,8 @@ class UsageEntryView(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     """Includes reasoning tokens."""
     reasoning_tokens: int
-    unit_prices: dict[str, Decimal] | None
-    """By meter, per million tokens, as they applied; null when no price was known."""
+    unit_prices: UnitPrices | None
+    """The entry's own copy of the prices; null when none was known, and when nothing was charged."""
     price_source: str | None
     """Where the prices came from."""
     cost: Decimal | None
@@ -74,3 +94,11 @@ class UsageHeads(msgspec.Struct, frozen=True, kw_only=True):
     """The ledgers that the key may read."""
 
     items: tuple[UsageHead, ...]
+
+
+def usage_entry_view(entry: UsageEntry) -> UsageEntryView:
+    """Show an entry of the ledger."""
+    fields = msgspec.structs.asdict(entry)
+    if entry.unit_prices is not None:
+        fields["unit_prices"] = msgspec.json.decode(entry.unit_prices, type=UnitPrices)
+    return UsageEntryView(**fields)

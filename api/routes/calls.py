@@ -1,0 +1,209 @@
+"""One call of a known caller, read in the order of the checks.
+
+authentication     `Call.begin`
+visible            the store, or `Call.require_visible` before anything else is told (see `mounting`)
+valid              `Call.query`, `Call.command`
+replay, precondition, allowed     the store, by way of `Call.carry_out`
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from litestar import Request
+
+from api.routes.auth import authenticate
+from api.routes.body import read_body
+from api.routes.errors import NotFound, PreconditionRequired
+from api.routes.idempotency import fingerprint
+from api.routes.negotiation import Preferences, parse_idempotency_key, parse_on_behalf_of, parse_prefer
+from api.routes.operations import Operation
+from api.routes.preconditions import Expected, parse_expected
+from api.routes.query import parse_query
+from api.routes.schemas.sessions import session_view
+from api.routes.state import RoutesState
+from api.routes.validation import decode_body
+from api.store import Caller, Done, Idempotency, Replay, RevisionConflict, Store
+
+T = TypeVar("T", bound=msgspec.Struct)
+_Result = TypeVar("_Result")
+
+_NUMBER_MAX = 2**31 - 1
+
+
+class Command(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """What a caller wants done."""
+
+    body: T
+    caller: Caller
+    """With whom the caller says it acts for."""
+    idempotency: Idempotency | None
+    expected: Expected | None
+    """The revision that the caller has judged; None when it does not say."""
+
+
+class Call:
+    """A request of a known caller."""
+
+    def __init__(
+        self, request: Request[Any, Any, Any], operation: Operation, state: RoutesState, caller: Caller
+    ) -> None:
+        self.request = request
+        self.operation = operation
+        self.state = state
+        self.caller = caller
+
+    @classmethod
+    async def begin(cls, request: Request[Any, Any, Any], operation: Operation, state: RoutesState) -> "Call":
+        """Find out who calls.
+
+        Raises:
+            Unauthorized: nobody that is known.
+        """
+        caller = await authenticate(request.headers.get("authorization"), state.keys)
+        return cls(request, operation, state, caller)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.state.store
+
+    @property
+    def preferences(self) -> Preferences:
+        """How the caller would like to be answered."""
+        return parse_prefer(self.header_lines("prefer"))
+
+    def header_lines(self, name: str) -> list[str]:
+        """Every line of a header field."""
+        return self.request.headers.getall(name, [])
+
+    def path(self, name: str) -> str:
+        """What stands in the path for a placeholder."""
+        value: str = self.request.path_params[name]
+        return value
+
+    def path_number(self, name: str) -> int:
+        """A number in the path.
+
+        Raises:
+            NotFound: there is nothing under what is no number that we give.
+        """
+        text = self.path(name)
+        if not (text.isascii() and text.isdecimal() and len(text) <= 10 and 1 <= int(text) <= _NUMBER_MAX):
+            raise NotFound
+        return int(text)
+
+    def query(self, struct: type[T]) -> T:
+        """Read the query string.
+
+        Raises:
+            Invalid: with every fault.
+        """
+        return parse_query(self.request.scope["query_string"], struct)
+
+    async def command(self, struct: type[T]) -> Command[T]:
+        """Read header fields and body.
+
+        Raises:
+            Malformed, ContradictingPreconditions, BodyTooLarge, UnsupportedMediaType, Invalid
+        """
+        key = None
+        if self.operation.takes_idempotency_key:
+            key = parse_idempotency_key(self.header_lines("idempotency-key"))
+        caller = self._acting()
+        raw = await read_body(self.request, limit_bytes=self.state.settings.body_bytes_max)
+        body = decode_body(
+            raw,
+            struct,
+            content_type=self.request.headers.get("content-type"),
+            accepted=self.operation.body_media_types,
+            limits=self.state.limits,
+        )
+        idempotency = None
+        if key is not None:
+            digest = fingerprint(self.operation.method, self.request.scope["path"], body)
+            idempotency = Idempotency(key=key, fingerprint=digest)
+        return Command(
+            body=body,
+            caller=caller,
+            idempotency=idempotency,
+            expected=self._expected(getattr(body, "expected_revision", None)),
+        )
+
+    def bare_command(self) -> Command[msgspec.Struct]:
+        """Read the header fields of a call without a body.
+
+        Raises:
+            Malformed
+        """
+        return Command(
+            body=_Nothing(), caller=self._acting(), idempotency=None, expected=self._expected(None)
+        )
+
+    async def carry_out(
+        self, command: Command[Any], session_id: str, do: Callable[[int | None], Awaitable[_Result]]
+    ) -> _Result | Replay:
+        """Let the store carry a command out at the revision that the caller expects; `do` is given that.
+
+        Raises:
+            NotFound, KeyReused, RequestInFlight, CommandRefused: from the store.
+            PreconditionRequired: the caller must say what it expects, and this is no repetition.
+            StaleRevision: the session is at another revision.
+        """
+        expected = command.expected
+        if expected is None:
+            if self.operation.precondition == "required":
+                return await self._replay_at_least(command, session_id)
+            return await do(None)
+        revision = expected.revision
+        if expected.others:
+            revision = expected.against(await self.store.reading.revision(command.caller, session_id))
+        try:
+            return await do(revision)
+        except RevisionConflict as conflict:
+            document = None
+            if self.preferences.wants_representation:
+                reading = await self.store.reading.document(command.caller, session_id)
+                document = msgspec.json.decode(msgspec.json.encode(session_view(reading)))
+            raise expected.stale(conflict, document=document) from conflict
+
+    async def require_visible(self) -> None:
+        """Look whether what the path names is there for this caller.
+
+        Raises:
+            NotFound: the same for what is missing, foreign or deleted, or no id at all.
+        """
+        given = self.request.path_params
+        if "turn_id" in given:
+            await self.store.reading.turn(self.caller, given["session_id"], given["turn_id"])
+        elif "session_id" in given:
+            await self.store.reading.revision(self.caller, given["session_id"])
+        elif "agent_id" in given:
+            await self.store.agents.agent(self.caller, given["agent_id"])
+
+    async def _replay_at_least(self, command: Command[Any], session_id: str) -> Replay:
+        if command.idempotency is not None:
+            replay = await self.store.sessions.find_replay(command.caller, session_id, command.idempotency)
+            if replay is not None:
+                return replay
+        raise PreconditionRequired
+
+    def _acting(self) -> Caller:
+        on_behalf_of = parse_on_behalf_of(self.header_lines("turnledger-on-behalf-of"))
+        if on_behalf_of is None:
+            return self.caller
+        actor = msgspec.structs.replace(self.caller.actor, on_behalf_of=on_behalf_of)
+        return msgspec.structs.replace(self.caller, actor=actor)
+
+    def _expected(self, body_revision: int | None) -> Expected | None:
+        if self.operation.precondition == "none":
+            return None
+        return parse_expected(self.header_lines("if-match"), body_revision)
+
+
+class _Nothing(msgspec.Struct, frozen=True):
+    """The body of a call that has none."""
+
+
+Carried = Done | Replay
+"""What the store answers to a command."""

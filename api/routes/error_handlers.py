@@ -1,0 +1,124 @@
+"""Whatever goes wrong in a call, the answer is a problem document; what nobody foresaw is logged."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from loguru import logger
+
+from api.routes.errors import (
+    ApiError,
+    IdempotencyKeyReused,
+    NotFound,
+    RequestInFlight,
+    StaleRevision,
+    Unavailable,
+    describe,
+    status_of,
+)
+from api.routes.problems import MEDIA_TYPE, Problem
+from api.session.errors import CommandRefused
+from api.store import errors as store
+
+
+def answer(
+    problem: Problem,
+    *,
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Response[bytes]:
+    """Put a problem document, with further members (RFC 9457 3.2), into a response that nobody may store."""
+    document = {**(members or {}), **msgspec.to_builtins(problem)}
+    return Response(
+        content=msgspec.json.encode(document),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
+    """Answer an error that the HTTP layer raised on purpose."""
+    return answer(error.problem(), headers=error.headers)
+
+
+def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer what the store says in the words of the HTTP layer."""
+    match error:
+        case store.NotFound():
+            return handle_api_error(request, NotFound())
+        case store.KeyReused():
+            return handle_api_error(request, IdempotencyKeyReused())
+        case store.RequestInFlight():
+            return handle_api_error(request, RequestInFlight())
+        case store.RevisionConflict():
+            return handle_api_error(request, StaleRevision.of(error))
+        case _:
+            return handle_unforeseen(request, error)
+
+
+def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response[bytes]:
+    """Answer a refusal of the core: its code, its sentence, and its fields as members of the document."""
+    problem = describe(code=error.code, status=status_of(error), detail=_sentence(str(error)))
+    return answer(problem, members=vars(error))
+
+
+def handle_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer for a database that is away, overloaded or too slow; the call may be sent again."""
+    logger.opt(exception=error).warning(
+        "database did not answer", method=request.method, path=request.url.path
+    )
+    return handle_api_error(request, Unavailable("The database does not answer; send the call again."))
+
+
+def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what Litestar refused itself: no such route, no such method, a body beyond its own limit."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return handle_api_error(request, NotFound())
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return handle_unforeseen(request, error)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "-")
+    problem = describe(code=code, status=error.status_code, detail=f"{phrase}.")
+    return answer(problem, headers=error.headers)
+
+
+def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Log an error that nobody foresaw, and answer 500 with nothing of its inside.
+
+    The answer's `instance` is in the log line, so that a report from outside finds the traceback.
+    """
+    instance = uuid4().urn
+    logger.opt(exception=error).error(
+        "request failed", instance=instance, method=request.method, path=request.url.path
+    )
+    problem = describe(
+        code="internal-error",
+        status=500,
+        detail="Something went wrong on our side; it is in our log under `instance`.",
+        instance=instance,
+    )
+    return answer(problem)
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    ApiError: handle_api_error,
+    store.NotFound: handle_store_error,
+    store.RevisionConflict: handle_store_error,
+    store.KeyReused: handle_store_error,
+    store.RequestInFlight: handle_store_error,
+    CommandRefused: handle_refusal,
+    HTTPException: handle_http_exception,
+    **dict.fromkeys(store.OUTAGES, handle_outage),
+    Exception: handle_unforeseen,
+}
+"""For the application: whatever goes wrong, the answer is a problem document."""
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

@@ -1,0 +1,63 @@
+"""All that the HTTP layer gives to the application: routes, answers to errors, the published schema."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ExceptionHandlersMap
+
+from api.routes import agents, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes.calls import Call
+from api.routes.docs_viewer import viewer_handlers
+from api.routes.error_handlers import EXCEPTION_HANDLERS
+from api.routes.errors import ApiError
+from api.routes.operations import Operation, route_handlers
+from api.routes.state import RoutesState
+from api.session.errors import CommandRefused
+from api.store import KeyReused
+
+OPERATIONS: tuple[Operation, ...] = (
+    *sessions.OPERATIONS,
+    *line.OPERATIONS,
+    *messages.OPERATIONS,
+    *turns.OPERATIONS,
+    *previews.OPERATIONS,
+    *agents.OPERATIONS,
+    *usage.OPERATIONS,
+    *health.OPERATIONS,
+)
+
+
+class AppParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Litestar` is given."""
+
+    handlers: Sequence[HTTPRouteHandler]
+    exception_handlers: ExceptionHandlersMap
+
+
+def app_parts(state: RoutesState) -> AppParts:
+    """Mount every operation, and the viewer of their schema, on `state`."""
+
+    async def serve(operation: Operation, request: Request[Any, Any, Any]) -> Response[bytes]:
+        if operation.is_public:
+            return await operation.handler(state)
+        call = await Call.begin(request, operation, state)
+        try:
+            return await operation.handler(call)
+        except (ApiError, CommandRefused, KeyReused):
+            # Before a caller is told what is wrong with a call, they must be allowed to see what it is on.
+            # A call that is carried out has found it anyway, so only the others pay for asking.
+            await call.require_visible()
+            raise
+
+    return AppParts(
+        handlers=[*route_handlers(OPERATIONS, serve), *viewer_handlers(openapi_document())],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+
+
+def openapi_document() -> bytes:
+    """Write the published schema; `openapi/openapi.json` holds the same bytes."""
+    return openapi.encode(openapi.build(OPERATIONS))

@@ -1,0 +1,193 @@
+"""Turns: pages of the line, single turns, discarded futures, previews, cancelling, and the list of events."""
+
+from litestar import Response
+
+from api.routes import headers
+from api.routes.answers import CHANGED, rendering, respond, respond_done
+from api.routes.calls import Call
+from api.routes.etags import etag_of
+from api.routes.operations import Answer, operation
+from api.routes.paging import read_integer, write_page_token
+from api.routes.schemas.queries import EventListQuery, PageQuery, TurnListQuery
+from api.routes.schemas.requests import Cancel
+from api.routes.schemas.sessions import (
+    DiscardedFuturePage,
+    EventPage,
+    TurnPage,
+    TurnView,
+    discarded_future_view,
+    event_view,
+    session_delta,
+    turn_view,
+)
+from api.session.errors import AlreadyCancelled
+from api.store.reading import TurnsPage
+
+
+@operation(
+    "GET",
+    "/v1/sessions/{session_id}/turns",
+    operation_id="listTurns",
+    tag="turns",
+    summary="Read turns of the line",
+    query=TurnListQuery,
+    answers={200: Answer(description="Turns by position.", struct=TurnPage)},
+)
+async def list_turns(call: Call) -> Response[bytes]:
+    """By position, from `from` on; the next page begins behind the last position of this one."""
+    query = call.query(TurnListQuery)
+    page = await call.store.reading.turns_page(
+        call.caller, call.path("session_id"), first=query.start, limit=query.limit
+    )
+    return respond(_turn_page(page))
+
+
+@operation(
+    "GET",
+    "/v1/sessions/{session_id}/turns/{turn_id}",
+    operation_id="getTurn",
+    tag="turns",
+    summary="Read a turn",
+    answers={200: Answer(description="The turn.", struct=TurnView)},
+)
+async def get_turn(call: Call) -> Response[bytes]:
+    """On the line or in a discarded future."""
+    turn = await call.store.reading.turn(call.caller, call.path("session_id"), call.path("turn_id"))
+    return respond(turn_view(turn))
+
+
+@operation(
+    "POST",
+    "/v1/sessions/{session_id}/turns/{turn_id}/cancel",
+    operation_id="cancelTurn",
+    tag="turns",
+    summary="Stop an unfinished turn",
+    body=Cancel,
+    precondition="optional",
+    request_headers=(headers.PREFER,),
+    answers={200: CHANGED},
+)
+async def cancel_turn(call: Call) -> Response[bytes]:
+    """The text that was shown stays, marked as cut off. Cancelling it again changes nothing."""
+    command = await call.command(Cancel)
+    session_id, turn_id = call.path("session_id"), call.path("turn_id")
+    render = rendering(call.preferences)
+    try:
+        result = await call.carry_out(
+            command,
+            session_id,
+            lambda expected: call.store.sessions.cancel(
+                command.caller,
+                session_id,
+                turn_id=turn_id,
+                expected=expected,
+                idempotency=command.idempotency,
+                render=render,
+                is_whole=call.preferences.wants_representation,
+            ),
+        )
+    except AlreadyCancelled:
+        return await _cancelled_before(call)
+    return respond_done(result, render)
+
+
+@operation(
+    "GET",
+    "/v1/sessions/{session_id}/discarded-futures",
+    operation_id="listDiscardedFutures",
+    tag="turns",
+    summary="List discarded futures",
+    query=PageQuery,
+    answers={200: Answer(description="Futures that can be restored.", struct=DiscardedFuturePage)},
+)
+async def list_discarded_futures(call: Call) -> Response[bytes]:
+    """Those that can be restored now, newest first."""
+    query, session_id = call.query(PageQuery), call.path("session_id")
+    scope = f"discarded-futures?{session_id}"
+    found = await call.store.reading.discarded_futures(
+        call.caller,
+        session_id,
+        before=None if query.page_token is None else read_integer(query.page_token, scope=scope),
+        limit=query.limit + 1,
+    )
+    page = found.futures[: query.limit]
+    is_more = len(found.futures) > len(page)
+    return respond(
+        DiscardedFuturePage(
+            items=tuple(discarded_future_view(future) for future in page),
+            next_page_token=write_page_token(page[-1].ordinal, scope=scope) if is_more else None,
+        )
+    )
+
+
+@operation(
+    "GET",
+    "/v1/sessions/{session_id}/discarded-futures/{ordinal}/turns",
+    operation_id="listDiscardedTurns",
+    tag="turns",
+    summary="Read the turns of a discarded future",
+    query=TurnListQuery,
+    answers={200: Answer(description="Turns by position.", struct=TurnPage)},
+)
+async def list_discarded_turns(call: Call) -> Response[bytes]:
+    """By position, beginning at the future's branch point."""
+    query = call.query(TurnListQuery)
+    page = await call.store.reading.future_turns(
+        call.caller,
+        call.path("session_id"),
+        call.path_number("ordinal"),
+        first=query.start,
+        limit=query.limit,
+    )
+    return respond(_turn_page(page))
+
+
+@operation(
+    "GET",
+    "/v1/sessions/{session_id}/events",
+    operation_id="listEvents",
+    tag="sessions",
+    summary="List what each revision did",
+    query=EventListQuery,
+    answers={200: Answer(description="Events by revision.", struct=EventPage)},
+)
+async def list_events(call: Call) -> Response[bytes]:
+    """Exactly one event for each revision, without gaps."""
+    query = call.query(EventListQuery)
+    revision, events = await call.store.reading.events_after(
+        call.caller, call.path("session_id"), after=query.after, limit=query.limit
+    )
+    return respond(
+        EventPage(
+            items=tuple(event_view(event) for event in events),
+            next=events[-1].revision if events else query.after,
+            revision=revision,
+        )
+    )
+
+
+OPERATIONS = (
+    list_turns,
+    get_turn,
+    cancel_turn,
+    list_discarded_futures,
+    list_discarded_turns,
+    list_events,
+)
+
+
+async def _cancelled_before(call: Call) -> Response[bytes]:
+    """Answer with the present state, from the revision on that cancelled the turn."""
+    session_id = call.path("session_id")
+    turn = await call.store.reading.turn(call.caller, session_id, call.path("turn_id"))
+    delta = await call.store.reading.since(call.caller, session_id, turn.revision - 1)
+    return respond(
+        session_delta(delta, since_revision=turn.revision - 1),
+        fields={"ETag": etag_of(delta.session.revision)},
+    )
+
+
+def _turn_page(page: TurnsPage) -> TurnPage:
+    return TurnPage(
+        items=tuple(turn_view(turn) for turn in page.turns), turn_count=page.end, revision=page.revision
+    )

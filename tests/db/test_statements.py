@@ -1,0 +1,100 @@
+"""Every SQL constant is prepared on a real server; the hot ones find their rows by index."""
+
+import importlib
+import pkgutil
+import re
+
+import asyncpg
+import pytest
+
+import db
+
+_GROWING = ("sessions", "turns", "events", "branches", "steps", "runs", "deltas", "usage_entries")
+_EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
+
+_HOT = {
+    ("sessions", "_LOAD"),
+    ("sessions", "_LOCK"),
+    ("sessions", "_REVISION"),
+    ("turns", "_LINE"),
+    ("turns", "_STRETCHES"),
+    ("turns", "_BY_ID"),
+    ("commits", "_SWAP"),
+    ("events", "_AFTER"),
+    ("events", "_LINE_FROM"),
+    ("futures", "_OPEN"),
+    ("keys", "_FIND"),
+    ("runs", "_CLAIM"),
+    ("runs", "_HEARTBEAT"),
+    ("runs", "_START_STEP"),
+    ("runs", "_STEPS"),
+    ("runs", "_LOCK_CURRENT"),
+    ("deltas", "_FLUSH"),
+    ("deltas", "_TEXT"),
+    ("usage", "_SETTLE"),
+    ("usage", "_ENTRIES"),
+    ("usage", "_OF_STRETCHES"),
+    ("organizations", "_FIND_KEY"),
+}
+
+
+def statements() -> dict[tuple[str, str], str]:
+    """Every statement of the package, by module and name."""
+    found = {}
+    for module in pkgutil.iter_modules(db.__path__):
+        if module.name in _EXEMPT_MODULES:
+            continue
+        for name, value in vars(importlib.import_module(f"db.{module.name}")).items():
+            if re.fullmatch(r"_[A-Z_]+", name) and isinstance(value, str):
+                found[module.name, name] = value
+    return found
+
+
+def full_scans(plan: str) -> list[str]:
+    """The growing tables that a plan reads from end to end."""
+    return [table for table in re.findall(r"Seq Scan on (\w+)", plan) if table in _GROWING]
+
+
+def test_a_full_scan_is_seen() -> None:
+    assert full_scans("Nested Loop\n  ->  Seq Scan on turns t\n  ->  Seq Scan on swapped") == ["turns"]
+
+
+def test_the_hot_statements_are_there() -> None:
+    assert statements().keys() >= _HOT
+
+
+@pytest.mark.parametrize("key", sorted(statements()), ids=".".join)
+async def test_every_statement_can_be_prepared(pool: asyncpg.Pool, key: tuple[str, str]) -> None:
+    async with pool.acquire() as conn:
+        parameters = (await conn.prepare(statements()[key])).get_parameters()
+
+    numbers = {int(number) for number in re.findall(r"\$(\d+)", statements()[key])}
+    assert numbers == set(range(1, len(parameters) + 1))
+
+
+@pytest.mark.parametrize("key", sorted(_HOT), ids=".".join)
+async def test_hot_statements_read_no_growing_table_from_end_to_end(
+    pool: asyncpg.Pool, key: tuple[str, str]
+) -> None:
+    statement = statements()[key]
+    async with pool.acquire() as conn:
+        if conn.get_server_version().major < 16:
+            pytest.fail("EXPLAIN (GENERIC_PLAN) needs Postgres 16 for the tests; the service needs 15")
+        # On empty tables a scan would be cheapest; forbidden, it remains only where no index serves.
+        async with conn.transaction():
+            await conn.execute("SET LOCAL enable_seqscan = off")
+            plan = await _explain(conn, statement)
+
+    assert full_scans(plan) == [], plan
+
+
+async def _explain(conn: asyncpg.Connection, statement: str) -> str:
+    """The generic plan, by the simple protocol, which takes a statement with open parameters."""
+    await conn.execute("CREATE TEMP TABLE IF NOT EXISTS plan (line text) ON COMMIT DROP")
+    escaped = statement.replace("'", "''")
+    await conn.execute(
+        f"DO $body$ DECLARE line text; BEGIN"
+        f" FOR line IN EXECUTE 'EXPLAIN (GENERIC_PLAN) {escaped}' LOOP"
+        f" INSERT INTO plan VALUES (line); END LOOP; END $body$"
+    )
+    return "\n".join(row["line"] for row in await conn.fetch("SELECT line FROM plan"))

@@ -1,0 +1,111 @@
+"""What belongs to another organization is not there: the same answer, byte for byte."""
+
+from typing import Any
+
+from api.routes.mounting import OPERATIONS
+from api.routes.operations import Operation
+from db.pool import Pool
+from tests.factories import make_world
+from tests.routes.service import Api, client_of, make_app, make_state, serving
+
+BODIES: dict[str, dict[str, Any]] = {
+    "updateSession": {"name": "Mine now", "expected_revision": 1},
+    "appendMessage": {"text": "Hello", "expected_revision": 1},
+    "rewindSession": {"to": "start", "expected_revision": 1},
+    "restoreSession": {"ordinal": 1, "expected_revision": 1},
+    "forkSession": {"turn_id": "{turn_id}"},
+    "endSession": {"expected_revision": 1},
+    "regenerateTurn": {"expected_revision": 1},
+    "retryTurn": {"expected_revision": 1},
+    "cancelTurn": {},
+    "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
+}
+QUERIES = {
+    "previewRewind": "?to=start",
+    "previewRestore": "?ordinal=1",
+}
+
+SCOPED = [operation for operation in OPERATIONS if operation.path_parameters]
+
+
+async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid: bool) -> Any:
+    path = operation.path.format(**names) + (
+        QUERIES.get(operation.operation_id, "") if is_valid else "?bad=1"
+    )
+    body = BODIES.get(operation.operation_id)
+    if body is None:
+        return await api.call(operation.method, path, headers={"If-Match": '"1"'})
+    if not is_valid:
+        return await api.call(operation.method, path, {"bad": True})
+    filled = {key: names["turn_id"] if value == "{turn_id}" else value for key, value in body.items()}
+    return await api.call(operation.method, path, filled)
+
+
+async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
+    async with serving(pool) as owner:
+        session = await owner.conversation(2)
+        deleted = await owner.session()
+        await owner.call("DELETE", f"/v1/sessions/{deleted['id']}", headers={"If-Match": "*"})
+        stranger_world = await make_world(pool, name="Other")
+        async with client_of(stranger_world, make_app(make_state(stranger_world))) as stranger:
+            own = await stranger.session()
+            foreign = {
+                "session_id": session["id"],
+                "turn_id": session["turns"][0]["id"],
+                "agent_id": owner.world.agent.id,
+                "ordinal": "1",
+                "version": "1",
+            }
+            candidates = [
+                foreign,
+                {**foreign, "session_id": deleted["id"], "agent_id": "agt_" + "0" * 32},
+                {**foreign, "session_id": "ses_" + "f" * 32, "agent_id": "agt_x"},
+                {**foreign, "session_id": "x", "agent_id": "%00"},
+                {**foreign, "session_id": session["id"].upper(), "agent_id": "%F0%9F%92%A9"},
+            ]
+            other_turn = {**foreign, "session_id": own["id"]}
+
+            responses = {
+                (operation.operation_id, names["session_id"], names["agent_id"], is_valid): await ask(
+                    stranger, operation, names, is_valid=is_valid
+                )
+                for operation in SCOPED
+                for names in candidates + ([other_turn] if "turn_id" in operation.path_parameters else [])
+                for is_valid in (True, False)
+            }
+
+        seen = {name: response.text for name, response in responses.items() if response.status_code != 404}
+        assert seen == {}
+        assert len({response.content for response in responses.values()}) == 1
+        assert await owner.get(f"/v1/sessions/{session['id']}") == session
+
+
+async def test_what_is_named_in_a_body_is_not_there_either(pool: Pool) -> None:
+    async with serving(pool) as owner, serving(pool) as stranger:
+        session = await owner.conversation(1)
+        own = await stranger.conversation(1)
+        turn_id = session["turns"][0]["id"]
+        path = f"/v1/sessions/{own['id']}"
+
+        responses = [
+            await stranger.call("POST", "/v1/sessions", {"agent_id": owner.world.agent.id}),
+            await stranger.call("POST", f"{path}/rewind", {"turn_id": turn_id, "expected_revision": 3}),
+            await stranger.call("POST", f"{path}/rewind", {"turn_id": "x", "expected_revision": 3}),
+            await stranger.call("POST", f"{path}/fork", {"turn_id": turn_id}),
+            await stranger.call("GET", f"{path}/rewind-preview?turn_id={turn_id}"),
+        ]
+
+    assert [response.status_code for response in responses] == [404] * len(responses)
+    assert len({response.content for response in responses}) == 1
+
+
+async def test_lists_hold_what_is_ones_own(pool: Pool) -> None:
+    async with serving(pool) as owner, serving(pool) as stranger:
+        session = await owner.conversation(1)
+
+        assert (await stranger.get("/v1/sessions"))["items"] == []
+        assert (await stranger.get(f"/v1/sessions?q={session['id']}"))["items"] == []
+        assert [agent["id"] for agent in (await stranger.get("/v1/agents"))["items"]] == [
+            stranger.world.agent.id
+        ]
+        assert (await stranger.get(f"/v1/usage/entries?session_id={session['id']}"))["items"] == []

@@ -1,0 +1,125 @@
+"""The fence: a run that has lost its turn writes nothing any more, except what it has spent."""
+
+import pytest
+
+from api.session.document import TurnState
+from api.store.running import Claim, Shown
+from db.pool import Pool
+from tests.factories import World, completing, make_world, rendered
+from tests.store.test_races import intent, outcome
+
+
+async def claimed(world: World, *, lease_seconds: float = 15) -> Claim:
+    claim = await world.store.running.claim(runner="test", lease_seconds=lease_seconds)
+    assert claim is not None
+    return claim
+
+
+async def taken_over(pool: Pool) -> tuple[World, str, Claim, Claim]:
+    """A session whose turn was claimed, and claimed again when the lease had run out."""
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    first = await claimed(world)
+    await pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
+    return world, session_id, first, await claimed(world)
+
+
+async def test_a_turn_with_a_live_lease_is_not_claimed_again(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    await claimed(world)
+
+    assert await world.store.running.claim(runner="other", lease_seconds=15) is None
+
+
+async def test_a_lease_that_ran_out_is_taken_over_with_a_higher_attempt_and_epoch(pool: Pool) -> None:
+    _, _, first, second = await taken_over(pool)
+
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert second.epoch == first.epoch + 1
+    assert second.turn_id == first.turn_id
+    assert [row["state"] for row in await pool.fetch("SELECT state FROM runs ORDER BY attempt")] == [
+        "lost",
+        "running",
+    ]
+
+
+async def test_a_run_that_was_taken_over_publishes_nothing(pool: Pool) -> None:
+    world, session_id, first, second = await taken_over(pool)
+
+    is_first_published = await world.store.running.publish(first, completing(first, "From the grave."))
+    before = await world.store.reading.document(world.caller, session_id)
+    is_second_published = await world.store.running.publish(second, completing(second, "Alive."))
+
+    turn = (await world.store.reading.document(world.caller, session_id)).turns[0]
+    assert (is_first_published, is_second_published) == (False, True)
+    assert (before.session.revision, before.turns[0].state) == (2, TurnState.PENDING)
+    assert turn.replies[0].text == "Alive."
+
+
+async def test_a_run_that_was_taken_over_starts_shows_and_renews_nothing_but_settles(pool: Pool) -> None:
+    world, _, first, second = await taken_over(pool)
+    running = world.store.running
+    step_id = running.new_step_id()
+    piece = Shown(
+        organization_id=first.organization_id, run_id=first.run_id, step_id=step_id, offset=0, text="Boo"
+    )
+
+    assert not await running.start_step(first, intent(step_id))
+    assert await running.show([piece]) == set()
+    assert not await running.heartbeat(first, lease_seconds=15)
+    assert await running.heartbeat(second, lease_seconds=15)
+    assert await pool.fetchval("SELECT count(*) FROM deltas") == 0
+
+
+async def test_a_call_of_a_run_that_was_taken_over_is_settled_all_the_same(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    first = await claimed(world)
+    step_id = world.store.running.new_step_id()
+    assert await world.store.running.start_step(first, intent(step_id))
+    await pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
+    await claimed(world)
+
+    assert await world.store.running.settle(first, step_id, outcome())
+
+    entries, _ = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=10)
+    assert [entry.attempt for entry in entries] == [1]
+
+
+@pytest.mark.parametrize("how", ["cancel", "rewind", "end"])
+async def test_a_command_that_takes_the_turn_leaves_its_run_nothing_to_publish(pool: Pool, how: str) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    turn_id = (await world.append(session_id, 1)).turns[0].id
+    claim = await claimed(world)
+    sessions, caller = world.store.sessions, world.caller
+    checked = {"expected": 2, "idempotency": None, "render": rendered}
+
+    if how == "cancel":
+        await sessions.cancel(caller, session_id, turn_id=turn_id, **checked)
+    elif how == "rewind":
+        await sessions.rewind(caller, session_id, turn_id=None, **checked)
+    else:
+        await sessions.end(caller, session_id, resolution=None, **checked)
+
+    assert await world.store.running.publish(claim, completing(claim, "Too late.")) is False
+    turn = await world.store.reading.turn(world.caller, session_id, turn_id)
+    assert (turn.state, turn.replies) == (TurnState.CANCELLED, ())
+    assert await pool.fetchval("SELECT state FROM runs") == "revoked"
+    assert await world.store.reading.revision(world.caller, session_id) == 3
+
+
+async def test_a_turn_handed_back_is_claimed_at_once_and_continues_the_attempt(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    first = await claimed(world)
+
+    await world.store.running.release(first)
+    second = await claimed(world)
+
+    assert (second.attempt, second.turn_id) == (1, first.turn_id)
