@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -54,7 +55,7 @@ async def main(order: Order) -> Account:
         requests = [_request(order, messages, session_id, body) for session_id in messages.session_ids]
         async with asyncio.timeout(_CONNECT_SECONDS_MAX):
             _, connection = await loop.create_connection(
-                lambda requests=requests: _Connection(requests, loop.create_future()), order.host, order.port
+                partial(_Connection, requests, loop.create_future()), order.host, order.port
             )
         connections.append(connection)
     began, cpu_began = time.perf_counter(), time.process_time()

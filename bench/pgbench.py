@@ -108,16 +108,7 @@ def script_of(
     """Make a script from the statements of two consecutive turns; `known` says what some ids become."""
     assert [query.query for query in first] == [query.query for query in second]
     writer = _Writer(known)
-    statements = [
-        re.sub(
-            r"\$(\d+)",
-            lambda match, one=one, other=other: writer.expression(
-                one.args[int(match[1]) - 1], other.args[int(match[1]) - 1]
-            ),
-            one.query.strip(),
-        )
-        for one, other in zip(first, second, strict=True)
-    ]
+    statements = [writer.statement(*pair) for pair in zip(first, second, strict=True)]
     names = ", ".join(f"max(value) FILTER (WHERE name = '{name}') AS {name}" for name in writer.values)
     lines = [
         r"\if :is_ready = 0",
@@ -187,6 +178,15 @@ class _Writer:
         self._known = known
         self.values: dict[str, str] = {}
         self.settings: list[str] = []
+
+    def statement(self, one: LoggedQuery, other: LoggedQuery) -> str:
+        """Write a statement with an expression in the place of every argument."""
+
+        def argument(match: re.Match[str]) -> str:
+            index = int(match[1]) - 1
+            return self.expression(one.args[index], other.args[index])
+
+        return re.sub(r"\$(\d+)", argument, one.query.strip())
 
     def expression(self, one: object, other: object) -> str:
         """Write an argument that was `one` in the first turn and `other` in the next."""
