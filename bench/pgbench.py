@@ -69,6 +69,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, str]
 
 
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What pgbench says that it did."""
+
+    count: int
+    per_second: float
+
+
 def find_pgbench() -> Path:
     """Find pgbench: beside the embedded server's programs, on PATH, or where Debian keeps it.
 
@@ -132,8 +139,8 @@ async def create_tables(pool: Pool) -> None:
 
 async def run_script(
     pool: Pool, dsn: str, script: Script, clients: Sequence[Client], *, seconds: int
-) -> float:
-    """Run the script with one connection per client; answers how often it ran per second."""
+) -> Replayed:
+    """Run the script with one connection per client; answers how often it ran, in all and per second."""
     async with pool.acquire() as conn:
         await conn.execute(_CLEAR)
         await conn.executemany(
@@ -167,8 +174,10 @@ async def run_script(
             dsn,
         )
     rate = re.search(r"^tps = ([\d.]+)", told, re.MULTILINE)
+    count = re.search(r"^number of transactions actually processed: (\d+)", told, re.MULTILINE)
     assert rate is not None, told
-    return float(rate[1])
+    assert count is not None, told
+    return Replayed(count=int(count[1]), per_second=float(rate[1]))
 
 
 class _Writer:
