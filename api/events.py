@@ -16,18 +16,21 @@ ANY_RUNNER = "runners"
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a commit tells the listeners of this process."""
+    """What the listeners of this process are told."""
 
     session_id: UUID
-    is_claimable: bool
+    is_commit: bool = True
+    """The revision has moved; else a running turn has said something."""
+    is_claimable: bool = False
     """A turn of the session may wait for a runner now."""
 
 
 class Listener:
     """One who waits for a sign."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hears_deltas: bool) -> None:
         self._sign = asyncio.Event()
+        self.hears_deltas = hears_deltas
 
     def raise_sign(self) -> None:
         """Wake the listener, now or when it next waits."""
@@ -51,9 +54,12 @@ class Hub:
         self._listeners: dict[UUID | str, set[Listener]] = {}
 
     @contextmanager
-    def listening(self, to: UUID | str) -> Iterator[Listener]:
-        """Listen to one session, or to `ANY_RUNNER`. What is committed from here on raises the sign."""
-        listener = Listener()
+    def listening(self, to: UUID | str, *, hears_deltas: bool = False) -> Iterator[Listener]:
+        """Listen to the commits of one session (and to what its turns say), or for `ANY_RUNNER`.
+
+        Whatever is told from here on raises the sign.
+        """
+        listener = Listener(hears_deltas=hears_deltas)
         group = self._listeners.setdefault(to, set())
         group.add(listener)
         try:
@@ -64,9 +70,10 @@ class Hub:
                 self._listeners.pop(to, None)
 
     def tell(self, notice: Notice) -> None:
-        """Raise the sign of everyone whom a commit may concern."""
+        """Raise the sign of everyone whom it may concern."""
         for listener in self._listeners.get(notice.session_id, ()):
-            listener.raise_sign()
+            if notice.is_commit or listener.hears_deltas:
+                listener.raise_sign()
         if notice.is_claimable:
             for listener in self._listeners.get(ANY_RUNNER, ()):
                 listener.raise_sign()

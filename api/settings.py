@@ -59,6 +59,10 @@ _DATA_DIR = Meta(
         "default": "`/var/lib/turnledger` as root, else `turnledger` in the user's data folder",
     }
 )
+_MODEL_NAME = Meta(
+    pattern=r"\A[\x21-\x7e]{1,180}\Z",
+    extra={"expects": "a model's name without `provider:`, printable ASCII without spaces"},
+)
 _MODEL_PROVIDERS = Meta(
     extra={"expects": "`name=base_url[,name=base_url...]`, each name `[a-z][a-z0-9-]*` and given once"}
 )
@@ -129,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Server for models named `openai:...`; unset, it is OpenAI's own."""
     anthropic_api_key: Annotated[_Key | None, Meta(extra={**_KEY, "variable": "ANTHROPIC_API_KEY"})] = None
     """Key for models named `anthropic:...`."""
+    demo_openai_model: Annotated[str, _MODEL_NAME] = "gpt-5-mini"
+    """Model of the demo agent that the embedded service makes when `OPENAI_API_KEY` is set."""
+    demo_anthropic_model: Annotated[str, _MODEL_NAME] = "claude-haiku-4-5"
+    """Model of the demo agent that the embedded service makes when `ANTHROPIC_API_KEY` is set."""
     model_providers: Annotated[tuple[ModelProvider, ...], _MODEL_PROVIDERS] = ()
     """Further servers that speak the chat-completions protocol, for models named `name:...`; the key of
     `name` is read from `TURNLEDGER_MODEL_KEY_NAME` (`-` becomes `_`)."""

@@ -9,6 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
 import msgspec
 import uvloop
@@ -53,7 +55,7 @@ async def main(order: Order) -> Account:
         requests = [_request(order, messages, session_id, body) for session_id in messages.session_ids]
         async with asyncio.timeout(_CONNECT_SECONDS_MAX):
             _, connection = await loop.create_connection(
-                lambda requests=requests: _Connection(requests, loop.create_future()), order.host, order.port
+                partial(_Connection, requests, loop.create_future()), order.host, order.port
             )
         connections.append(connection)
     began, cpu_began = time.perf_counter(), time.process_time()
@@ -98,8 +100,7 @@ class _Connection(asyncio.Protocol):
         self._until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def begin(self, *, until: float) -> None:
         self._until = until

@@ -69,6 +69,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, str]
 
 
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What pgbench says that it did."""
+
+    count: int
+    per_second: float
+
+
 def find_pgbench() -> Path:
     """Find pgbench: beside the embedded server's programs, on PATH, or where Debian keeps it.
 
@@ -108,16 +115,7 @@ def script_of(
     """Make a script from the statements of two consecutive turns; `known` says what some ids become."""
     assert [query.query for query in first] == [query.query for query in second]
     writer = _Writer(known)
-    statements = [
-        re.sub(
-            r"\$(\d+)",
-            lambda match, one=one, other=other: writer.expression(
-                one.args[int(match[1]) - 1], other.args[int(match[1]) - 1]
-            ),
-            one.query.strip(),
-        )
-        for one, other in zip(first, second, strict=True)
-    ]
+    statements = [writer.statement(*pair) for pair in zip(first, second, strict=True)]
     names = ", ".join(f"max(value) FILTER (WHERE name = '{name}') AS {name}" for name in writer.values)
     lines = [
         r"\if :is_ready = 0",
@@ -141,8 +139,8 @@ async def create_tables(pool: Pool) -> None:
 
 async def run_script(
     pool: Pool, dsn: str, script: Script, clients: Sequence[Client], *, seconds: int
-) -> float:
-    """Run the script with one connection per client; answers how often it ran per second."""
+) -> Replayed:
+    """Run the script with one connection per client; answers how often it ran, in all and per second."""
     async with pool.acquire() as conn:
         await conn.execute(_CLEAR)
         await conn.executemany(
@@ -176,8 +174,10 @@ async def run_script(
             dsn,
         )
     rate = re.search(r"^tps = ([\d.]+)", told, re.MULTILINE)
+    count = re.search(r"^number of transactions actually processed: (\d+)", told, re.MULTILINE)
     assert rate is not None, told
-    return float(rate[1])
+    assert count is not None, told
+    return Replayed(count=int(count[1]), per_second=float(rate[1]))
 
 
 class _Writer:
@@ -187,6 +187,15 @@ class _Writer:
         self._known = known
         self.values: dict[str, str] = {}
         self.settings: list[str] = []
+
+    def statement(self, one: LoggedQuery, other: LoggedQuery) -> str:
+        """Write a statement with an expression in the place of every argument."""
+
+        def argument(match: re.Match[str]) -> str:
+            index = int(match[1]) - 1
+            return self.expression(one.args[index], other.args[index])
+
+        return re.sub(r"\$(\d+)", argument, one.query.strip())
 
     def expression(self, one: object, other: object) -> str:
         """Write an argument that was `one` in the first turn and `other` in the next."""

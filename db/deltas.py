@@ -57,21 +57,24 @@ async def flush(conn: Connection, deltas: Sequence[DeltaRow], *, at: datetime) -
     return {row[0] for row in rows}
 
 
-_TEXT = """
-SELECT s.id, s.speaker, s.started_at, string_agg(d.text, '' ORDER BY d.number) AS text
+# What was taken back is shown no more; of the rest the newest call's text stands on the readers' screens.
+_SHOWN = """
+SELECT s.id, s.speaker, s.started_at, d.text
   FROM steps s
-  JOIN deltas d ON d.organization_id = s.organization_id AND d.session_id = s.session_id
-               AND d.turn_id = s.turn_id AND d.step_id = s.id AND d.kind = 'delta'
- WHERE s.organization_id = $1 AND s.turn_id = $2 AND s.run_id = $3
-   AND s.id = (SELECT l.id FROM steps l
-                WHERE l.organization_id = $1 AND l.turn_id = $2 AND l.run_id = $3 AND l.kind = 'model'
-                ORDER BY l.started_at DESC, l.id DESC LIMIT 1)
- GROUP BY s.id, s.speaker, s.started_at
+ CROSS JOIN LATERAL (
+     SELECT string_agg(l.text, '' ORDER BY l.number) AS text, bool_or(l.kind = 'restarted') AS is_taken_back
+       FROM deltas l
+      WHERE l.organization_id = s.organization_id AND l.session_id = s.session_id AND l.turn_id = s.turn_id
+        AND l.step_id = s.id
+ ) d
+ WHERE s.organization_id = $1 AND s.turn_id = $2 AND s.kind = 'model' AND NOT d.is_taken_back
+ ORDER BY s.started_at DESC, s.id DESC
+ LIMIT 1
 """
 
 
 class ShownRow(NamedTuple):
-    """The text shown of the last model call of a run."""
+    """The text that a model call of a turn has shown."""
 
     step_id: UUID
     speaker: str
@@ -79,10 +82,83 @@ class ShownRow(NamedTuple):
     text: str
 
 
-async def shown(conn: Connection, organization_id: UUID, turn_id: UUID, run_id: UUID) -> ShownRow | None:
-    """Read what the run's last model call has shown; None when it has shown nothing."""
-    row = await conn.fetchrow(_TEXT, organization_id, turn_id, run_id)
+async def shown(conn: Connection, organization_id: UUID, turn_id: UUID) -> ShownRow | None:
+    """Read what readers of the turn see now; None when they see nothing."""
+    row = await conn.fetchrow(_SHOWN, organization_id, turn_id)
     return None if row is None else ShownRow(*row.values())
+
+
+class LogRow(NamedTuple):
+    """One entry of a turn's delta log."""
+
+    number: int
+    step_id: UUID
+    kind: str
+    text_offset: int
+    text: str
+
+
+_AFTER = """
+SELECT number, step_id, kind, text_offset, text
+  FROM deltas
+ WHERE organization_id = $1 AND session_id = $2 AND turn_id = $3 AND number > $4
+ ORDER BY number
+ LIMIT $5
+"""
+
+
+async def after(
+    conn: Connection, organization_id: UUID, session_id: UUID, turn_id: UUID, *, number: int, limit: int
+) -> list[LogRow]:
+    """Read a turn's delta log behind an entry, in order."""
+    rows = await conn.fetch(_AFTER, organization_id, session_id, turn_id, number, limit)
+    return [LogRow(*row.values()) for row in rows]
+
+
+class PlaceRow(NamedTuple):
+    """Where a turn stands, and how long its delta log is."""
+
+    position: int
+    last_number: int
+    """0 when nothing is kept (any more)."""
+
+
+_PLACE = """
+SELECT t.position,
+       COALESCE((SELECT max(d.number) FROM deltas d
+                  WHERE d.organization_id = t.organization_id AND d.session_id = t.session_id
+                    AND d.turn_id = t.id), 0)
+  FROM turns t
+ WHERE t.organization_id = $1 AND t.session_id = $2 AND t.id = $3
+"""
+
+
+async def place(conn: Connection, organization_id: UUID, session_id: UUID, turn_id: UUID) -> PlaceRow | None:
+    """Find a turn and its delta log; None when there is no such turn."""
+    row = await conn.fetchrow(_PLACE, organization_id, session_id, turn_id)
+    return None if row is None else PlaceRow(*row.values())
+
+
+_RESTART = """
+INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
+SELECT r.organization_id, r.session_id, r.turn_id, d.last_number + 1, $3, 'restarted', 0, '', $4
+  FROM runs r
+ CROSS JOIN LATERAL (
+     SELECT max(number) AS last_number,
+            bool_or(kind = 'delta' AND step_id = $3) AS has_text,
+            bool_or(kind = 'restarted' AND step_id = $3) AS is_taken_back
+       FROM deltas l
+      WHERE l.organization_id = r.organization_id AND l.session_id = r.session_id AND l.turn_id = r.turn_id
+ ) d
+ WHERE r.organization_id = $1 AND r.id = $2 AND r.state = 'running' AND d.has_text AND NOT d.is_taken_back
+"""
+
+
+async def restart(
+    conn: Connection, organization_id: UUID, run_id: UUID, step_id: UUID, *, at: datetime
+) -> None:
+    """Take back what a step of the run's turn has shown, if it has shown anything; once."""
+    await conn.execute(_RESTART, organization_id, run_id, step_id, at)
 
 
 _SWEEP = """

@@ -28,6 +28,7 @@ SELECT l.organization_id, 'organization' AS subject,
 HAVING count(u.seq) <> l.last_seq OR COALESCE(max(u.seq), 0) <> l.last_seq
 """
 
+# What is corrected is always a cost that was unknown, so a correction with a cost makes one unknown less.
 _ORGANIZATION_TOTALS = """
 SELECT l.organization_id, 'organization' AS subject,
        format('totals say %s calls, %s input, %s output, cost %s, %s unknown; the ledger %s, %s, %s, %s, %s',
@@ -42,7 +43,8 @@ SELECT l.organization_id, 'organization' AS subject,
               COALESCE(sum(output_tokens), 0) AS output_tokens,
               COALESCE(sum(reasoning_tokens), 0) AS reasoning_tokens,
               COALESCE(sum(cost), 0) AS cost,
-              count(*) FILTER (WHERE cost IS NULL) AS unknown_count
+              count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
+                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL) AS unknown_count
          FROM usage_entries u WHERE u.organization_id = l.organization_id) s
  WHERE (l.call_count, l.input_tokens, l.cached_tokens, l.cache_write_tokens, l.output_tokens,
         l.reasoning_tokens, l.cost, l.unknown_count)
@@ -62,7 +64,8 @@ SELECT COALESCE(t.organization_id, s.organization_id) AS organization_id,
               sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens,
               sum(cache_write_tokens) AS cache_write_tokens, sum(output_tokens) AS output_tokens,
               sum(reasoning_tokens) AS reasoning_tokens, COALESCE(sum(cost), 0) AS cost,
-              count(*) FILTER (WHERE cost IS NULL) AS unknown_count
+              count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
+                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL) AS unknown_count
          FROM usage_entries GROUP BY organization_id, session_id) s
     ON s.organization_id = t.organization_id AND s.session_id = t.session_id
  WHERE (t.call_count, t.input_tokens, t.cached_tokens, t.cache_write_tokens, t.output_tokens,

@@ -20,17 +20,26 @@ class ClaimedRow(NamedTuple):
 
 # The session's row is the one that is locked: whoever commits or claims at this moment holds it, and the
 # next candidate is taken instead. Two claims that both believe in one turn meet at the index runs_running.
+# `waiting` asks its questions by subqueries, row by row along the index of pending turns: joined, they would
+# be answered for the whole backlog at every claim. It looks further than one, since some may be locked.
 _CLAIM = """
-WITH candidate AS (
-    SELECT s.organization_id, s.id AS session_id, t.id AS turn_id
+WITH waiting AS MATERIALIZED (
+    SELECT t.organization_id, t.session_id, t.id AS turn_id, t.created_at
       FROM turns t
-      JOIN sessions s ON s.organization_id = t.organization_id AND s.id = t.session_id
-                     AND s.active_turn_id = t.id
      WHERE t.state = 'pending'
-       AND NOT EXISTS (SELECT FROM runs r
-                        WHERE r.organization_id = t.organization_id AND r.turn_id = t.id
-                          AND r.state = 'running' AND r.lease_expires_at > now())
+       AND t.id = (SELECT s.active_turn_id FROM sessions s
+                    WHERE s.organization_id = t.organization_id AND s.id = t.session_id)
+       AND now() >= COALESCE((SELECT r.lease_expires_at FROM runs r
+                               WHERE r.organization_id = t.organization_id AND r.turn_id = t.id
+                                 AND r.state = 'running'), '-infinity')
      ORDER BY t.created_at
+     LIMIT 32
+), candidate AS (
+    SELECT s.organization_id, s.id AS session_id, w.turn_id
+      FROM waiting w
+      JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.session_id
+                     AND s.active_turn_id = w.turn_id
+     ORDER BY w.created_at
      LIMIT 1
        FOR UPDATE OF s SKIP LOCKED
 ), lost AS (

@@ -70,7 +70,8 @@ class ListedRow(NamedTuple):
     metadata: bytes
 
 
-# A page is read along the primary key: ids are UUIDv7, so the newest created come first.
+# A page is read along the primary key: ids are UUIDv7, so the newest created come first. Postgres lowers both
+# sides: what it makes of a letter depends on the locale, and in `C` only A-Z have lower case.
 _LIST = """
 SELECT id, document, metadata
   FROM sessions
@@ -80,7 +81,7 @@ SELECT id, document, metadata
    AND ($3::text IS NULL OR state = $3)
    AND ($4::uuid IS NULL OR agent_id = $4)
    AND ($5::timestamptz IS NULL OR active_hour >= date_trunc('hour', $5::timestamptz))
-   AND ($6::text IS NULL OR lower(name) LIKE $6)
+   AND ($6::text IS NULL OR lower(name) LIKE lower($6))
    AND ($7::uuid IS NULL OR id = $7)
  ORDER BY id DESC
  LIMIT $8
@@ -100,7 +101,7 @@ async def listed(
     limit: int,
 ) -> list[ListedRow]:
     """Read headers, newest created first. A filter of None does not filter; case does not count in names."""
-    pattern = None if name_prefix is None else _like_prefix(name_prefix.lower())
+    pattern = None if name_prefix is None else _like_prefix(name_prefix)
     rows = await conn.fetch(
         _LIST, organization_id, before, state, agent_id, active_since, pattern, session_id, limit
     )
@@ -124,7 +125,9 @@ WITH erased AS (
                           WHERE t.organization_id = e.organization_id AND t.session_id = e.id)
 ), steps_redacted AS (
     UPDATE steps s SET is_redacted = true, result = NULL, request = '{}'
-      FROM erased e WHERE s.organization_id = e.organization_id AND s.session_id = e.id
+      FROM erased e
+      JOIN turns t ON t.organization_id = e.organization_id AND t.session_id = e.id
+     WHERE s.organization_id = t.organization_id AND s.turn_id = t.id
 ), deltas_gone AS (
     DELETE FROM deltas d USING erased e WHERE d.organization_id = e.organization_id AND d.session_id = e.id
 ), events_gone AS (
@@ -138,7 +141,8 @@ WITH erased AS (
     DELETE FROM turns t USING erased e WHERE t.organization_id = e.organization_id AND t.session_id = e.id
 ), answers_emptied AS (
     UPDATE idempotency_keys k SET answer = NULL, headers = NULL
-      FROM erased e WHERE k.organization_id = e.organization_id AND k.session_id = e.id
+      FROM erased e
+     WHERE k.organization_id = e.organization_id AND k.session_id = e.id AND k.answer IS NOT NULL
 )
 SELECT count(*) FROM erased
 """

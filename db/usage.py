@@ -93,6 +93,90 @@ async def settle(
     return seq
 
 
+# A run that was taken for dead, and its call settled as unknown, may still come and tell what the call cost.
+_CORRECT = """
+WITH original AS (
+    SELECT organization_id, session_id, turn_id, run_id, step_id, id, attempt, speaker, purpose, provider,
+           input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens
+      FROM usage_entries o
+     WHERE organization_id = $1 AND step_id = $2 AND corrects_id IS NULL AND source = 'unknown'
+       AND cost IS NULL AND $15::text <> 'unknown'
+       AND NOT EXISTS (SELECT FROM usage_entries c
+                        WHERE c.organization_id = o.organization_id AND c.corrects_id = o.id)
+), totals AS (
+    UPDATE session_totals t
+       SET input_tokens = t.input_tokens + $7 - o.input_tokens,
+           cached_tokens = t.cached_tokens + $8 - o.cached_tokens,
+           cache_write_tokens = t.cache_write_tokens + $9 - o.cache_write_tokens,
+           output_tokens = t.output_tokens + $10 - o.output_tokens,
+           reasoning_tokens = t.reasoning_tokens + $11 - o.reasoning_tokens,
+           cost = t.cost + COALESCE($14::numeric, 0),
+           unknown_count = t.unknown_count - CASE WHEN $14::numeric IS NULL THEN 0 ELSE 1 END
+      FROM original o
+     WHERE t.organization_id = o.organization_id AND t.session_id = o.session_id
+ RETURNING t.organization_id
+), counter AS (
+    UPDATE organization_ledgers l
+       SET last_seq = l.last_seq + 1,
+           input_tokens = l.input_tokens + $7 - o.input_tokens,
+           cached_tokens = l.cached_tokens + $8 - o.cached_tokens,
+           cache_write_tokens = l.cache_write_tokens + $9 - o.cache_write_tokens,
+           output_tokens = l.output_tokens + $10 - o.output_tokens,
+           reasoning_tokens = l.reasoning_tokens + $11 - o.reasoning_tokens,
+           cost = l.cost + COALESCE($14::numeric, 0),
+           unknown_count = l.unknown_count - CASE WHEN $14::numeric IS NULL THEN 0 ELSE 1 END
+      FROM totals t, original o
+     WHERE l.organization_id = t.organization_id
+ RETURNING l.last_seq
+)
+INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt,
+                           corrects_id, speaker, purpose, provider, model, input_tokens, cached_tokens,
+                           cache_write_tokens, output_tokens, reasoning_tokens, unit_prices, price_source,
+                           cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at)
+SELECT o.organization_id, c.last_seq, $5, o.session_id, o.turn_id, o.run_id, o.step_id, o.attempt, o.id,
+       o.speaker, o.purpose, o.provider, $6, $7 - o.input_tokens, $8 - o.cached_tokens,
+       $9 - o.cache_write_tokens, $10 - o.output_tokens, $11 - o.reasoning_tokens, $12, $13, $14, $19, $15,
+       $3, $16, $17, $18, $4
+  FROM original o, counter c
+RETURNING seq
+"""
+
+
+async def correct(
+    conn: Connection, organization_id: UUID, step_id: UUID, settlement: Settlement
+) -> int | None:
+    """Add what a call cost that was settled as unknown: a row of differences; answers its sequence number.
+
+    None, with nothing written, when the call's cost is known or was corrected before.
+
+    Raises:
+        asyncpg.UniqueViolationError: constraint `usage_entries_correction`: it was corrected at this moment.
+    """
+    seq: int | None = await conn.fetchval(
+        _CORRECT,
+        organization_id,
+        step_id,
+        settlement.state,
+        settlement.ended_at,
+        settlement.entry_id,
+        settlement.model,
+        settlement.input_tokens,
+        settlement.cached_tokens,
+        settlement.cache_write_tokens,
+        settlement.output_tokens,
+        settlement.reasoning_tokens,
+        settlement.unit_prices,
+        settlement.price_source,
+        settlement.cost,
+        settlement.source,
+        settlement.billable,
+        settlement.billable_reason,
+        settlement.latency_ms,
+        settlement.currency,
+    )
+    return seq
+
+
 class EntryRow(NamedTuple):
     """One row of the ledger."""
 
@@ -193,10 +277,12 @@ async def session_totals(conn: Connection, organization_id: UUID, session_id: UU
 
 
 _OF_STRETCHES = """
-SELECT count(*), COALESCE(sum(u.input_tokens), 0)::bigint, COALESCE(sum(u.cached_tokens), 0)::bigint,
+SELECT count(*) FILTER (WHERE u.corrects_id IS NULL), COALESCE(sum(u.input_tokens), 0)::bigint,
+       COALESCE(sum(u.cached_tokens), 0)::bigint,
        COALESCE(sum(u.cache_write_tokens), 0)::bigint, COALESCE(sum(u.output_tokens), 0)::bigint,
        COALESCE(sum(u.reasoning_tokens), 0)::bigint, COALESCE(sum(u.cost), 0),
-       count(*) FILTER (WHERE u.cost IS NULL)
+       count(*) FILTER (WHERE u.cost IS NULL AND u.corrects_id IS NULL)
+           - count(*) FILTER (WHERE u.cost IS NOT NULL AND u.corrects_id IS NOT NULL)
   FROM unnest($3::int[], $4::int[], $5::int[]) AS s(branch, first, until)
   JOIN turns t ON t.organization_id = $1 AND t.session_id = $2 AND t.branch = s.branch
               AND t.position >= s.first AND t.position < s.until

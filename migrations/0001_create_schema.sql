@@ -109,8 +109,8 @@ CREATE TABLE turns (
     UNIQUE (organization_id, id)
 );
 
--- What runners look for.
-CREATE INDEX turns_pending ON turns (organization_id, created_at) WHERE state = 'pending';
+-- What runners look for: the oldest of any organization, so that a claim reads a few and not the backlog.
+CREATE INDEX turns_pending ON turns (created_at) WHERE state = 'pending';
 
 CREATE FUNCTION refuse_change_of_final_turn() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -166,6 +166,9 @@ CREATE TABLE idempotency_keys (
 );
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING brin (created_at);
+-- Where DELETE finds the text that it must empty. Messages keep none, so that it costs them nothing.
+CREATE INDEX idempotency_keys_answered ON idempotency_keys (organization_id, session_id)
+    WHERE answer IS NOT NULL;
 
 -- One execution of one turn by one runner.
 CREATE TABLE runs (
@@ -296,6 +299,8 @@ CREATE TABLE usage_entries (
 
 -- A zombie and its successor cannot both settle one call.
 CREATE UNIQUE INDEX usage_entries_original ON usage_entries (organization_id, step_id) WHERE corrects_id IS NULL;
+CREATE UNIQUE INDEX usage_entries_correction ON usage_entries (organization_id, corrects_id)
+    WHERE corrects_id IS NOT NULL;
 CREATE INDEX usage_entries_by_turn ON usage_entries (organization_id, session_id, turn_id);
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -5,6 +5,7 @@ that has lost its turn stores nothing more.
 """
 
 import asyncio
+from contextlib import suppress
 from uuid import UUID
 
 from loguru import logger
@@ -23,6 +24,7 @@ class DeltaLog:
         self._sending: list[Shown] = []
         self._holds: dict[UUID, Hold] = {}
         self._due = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._lock = asyncio.Lock()
 
     async def keep(self) -> None:
@@ -30,12 +32,15 @@ class DeltaLog:
         while True:
             await self._due.wait()
             self._due.clear()
+            self._urgent.clear()
             try:
                 await self.flush()
             except Exception as error:
                 logger.warning("deltas not stored", error=repr(error))
                 self._due.set()
-            await asyncio.sleep(self._flush_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_seconds):
+                    await self._urgent.wait()
 
     def add(self, claim: Claim, hold: Hold, step_id: UUID, *, offset: int, text: str) -> None:
         """Take a piece of a reply; `offset` counts the code points of the step before it."""
@@ -43,6 +48,7 @@ class DeltaLog:
         self._waiting.append(
             Shown(
                 organization_id=claim.organization_id,
+                session_id=claim.session_id,
                 run_id=claim.run_id,
                 step_id=step_id,
                 offset=offset,
@@ -50,6 +56,8 @@ class DeltaLog:
             )
         )
         self._due.set()
+        if offset == 0:
+            self._urgent.set()
 
     async def flush(self) -> None:
         """Store everything taken so far; runs that turn out to have lost their turns are told."""
@@ -78,6 +86,7 @@ def _joined(pieces: list[Shown]) -> list[Shown]:
     return [
         Shown(
             organization_id=of_step[0].organization_id,
+            session_id=of_step[0].session_id,
             run_id=of_step[0].run_id,
             step_id=of_step[0].step_id,
             offset=of_step[0].offset,

@@ -73,7 +73,14 @@ class Runner:
         with self._hub.listening(ANY_RUNNER) as listener:
             while True:
                 await self._places.acquire()
-                claim = await self._claim()
+                claiming = asyncio.create_task(self._claim())
+                try:
+                    claim = await asyncio.shield(claiming)
+                except asyncio.CancelledError:
+                    # A claim under way commits all the same; kept, the turn would wait out the lease.
+                    if (claim := await claiming) is not None:
+                        await self._hand_back(claim)
+                    raise
                 if claim is None:
                     self._places.release()
                     await listener.wait(seconds_max=self._limits.poll_seconds)

@@ -129,11 +129,10 @@ class TurnRunner:
         agent = work.head.session.agent
         version = await self._store.agents.agent_version(claim.organization_id, agent.id, agent.version)
         definition = version.definition
-        await self._settle_lost_calls(claim, work.steps)
         if work.turn.user_message is None and isinstance(definition.greeting, str):
             return _completing(claim, definition, Said(text=definition.greeting, is_truncated=False))
         try:
-            said = _said_before(work.steps)
+            said = await self._take_up(claim, hold, work.steps)
             if said is None and claim.attempt > self._limits.attempts_max:
                 message = f"{self._limits.attempts_max} runs of this turn were lost."
                 return _failing(claim, TurnError(code="attempts_exhausted", message=message))
@@ -305,12 +304,32 @@ class TurnRunner:
             else:
                 return
 
-    async def _settle_lost_calls(self, claim: Claim, steps: tuple[Step, ...]) -> None:
-        """Calls that an earlier run started and never ended: that process is gone."""
+    async def _take_up(self, claim: Claim, hold: Hold, steps: tuple[Step, ...]) -> Said | None:
+        """Go on from what earlier runs of the turn have left; answers what one had finished.
+
+        Calls that were never ended are settled, for their process is gone. Readers drop what a call has
+        shown that came to nothing, and get the rest of one that had come to its end.
+
+        Raises:
+            ModelError: the call had come to its end without a text.
+        """
         for step in steps:
             if step.state == "started":
                 lost = settling.lost(model=step.model or "", latency_ms=0)
                 await self._insist(partial(self._store.running.settle, claim, step.id, lost), step.id)
+        finished = next((step for step in steps if step.kind == "model" and step.result is not None), None)
+        shown = await self._store.running.shown(claim) if steps else None
+        if shown is not None and (finished is None or shown[0] != finished.id):
+            await self._store.running.take_back(claim, shown[0])
+            shown = None
+        if finished is None or finished.result is None:
+            return None
+        result = msgspec.json.decode(finished.result, type=dict[str, str])
+        text = result["text"]
+        stored_count = 0 if shown is None else len(shown[1])
+        if stored_count < len(text):
+            self._deltas.add(claim, hold, finished.id, offset=stored_count, text=text[stored_count:])
+        return _said(text, FinishReason(result["finish_reason"]), provider=finished.provider or "")
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:
@@ -323,15 +342,6 @@ async def _to_its_end(work: Coroutine[None, None, None]) -> None:
         if (error := task.exception()) is not None:
             logger.opt(exception=error).error("a call was not settled")
         raise
-
-
-def _said_before(steps: tuple[Step, ...]) -> Said | None:
-    """What an earlier run of the turn had finished and could not publish."""
-    for step in steps:
-        if step.kind == "model" and step.state == "completed" and step.result is not None:
-            result = msgspec.json.decode(step.result, type=dict[str, str])
-            return _said(result["text"], FinishReason(result["finish_reason"]), provider=step.provider or "")
-    return None
 
 
 def _said(text: str, finish_reason: FinishReason, *, provider: str) -> Said:

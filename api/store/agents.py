@@ -14,10 +14,10 @@ from api.session import ids
 from api.session.document import Actor
 from api.store import rows
 from api.store.base import Caller, Idempotency, Replay, StoredAnswer, row_id
-from api.store.errors import NotFound
+from api.store.errors import NotFound, RequestInFlight
 from api.store.replaying import Replaying
 from db import agents, keys
-from db.pool import Connection
+from db.pool import Connection, retry_serialization
 
 _CACHED_MAX = 1_000
 
@@ -166,7 +166,7 @@ class Agents(Replaying):
         idempotency: Idempotency | None,
         render: Callable[[AgentVersion], StoredAnswer],
     ) -> StoredAnswer | Replay:
-        try:
+        async def attempt() -> StoredAnswer | Replay:
             async with self._pool.acquire() as conn, conn.transaction():
                 replay = await self._replay(conn, caller, idempotency)
                 if replay is not None:
@@ -184,6 +184,11 @@ class Agents(Replaying):
                         answer=answer.body,
                     )
                 return answer
+
+        try:
+            return await retry_serialization(attempt)
+        except asyncpg.LockNotAvailableError:
+            raise RequestInFlight from None
         except asyncpg.UniqueViolationError as error:
             return await self._first_answer(caller, idempotency, error)
 

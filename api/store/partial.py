@@ -12,9 +12,9 @@ from db.pool import Connection
 
 async def partial_of(conn: Connection, organization_id: UUID, turn_id: UUID) -> Partial:
     """Read what a cancelled turn keeps. The session is locked; from here on its run can show nothing more."""
-    run = await runs.lock_current(conn, organization_id, turn_id)
+    await runs.lock_current(conn, organization_id, turn_id)
     steps, usage = await steps_of(conn, organization_id, turn_id)
-    shown = None if run is None else await deltas.shown(conn, organization_id, turn_id, run)
+    shown = await deltas.shown(conn, organization_id, turn_id)
     if shown is None:
         return Partial(steps=steps, usage=usage)
     reply = Reply(speaker=shown.speaker, text=shown.text, created_at=shown.started_at, truncated=True)

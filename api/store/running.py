@@ -24,6 +24,8 @@ from db.pool import Connection, retry_serialization
 RUNNER = Actor(process="runner")
 """Who publishes what a run has brought."""
 
+_CLAIM_ATTEMPTS_MAX = 4
+
 
 Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
 """A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
@@ -118,6 +120,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Text that a model has said and that nobody has seen yet."""
 
     organization_id: UUID
+    session_id: UUID
     run_id: UUID
     step_id: UUID
     offset: int
@@ -131,13 +134,15 @@ class Running(Base):
     async def claim(self, *, runner: str, lease_seconds: float) -> Claim | None:
         """Take the oldest turn that waits for a runner; None when none does."""
         async with self._pool.acquire() as conn:
-            try:
-                row = await runs.claim(
-                    conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
-                )
-            except asyncpg.UniqueViolationError:
-                return None  # another runner took the same turn at this moment
-        return None if row is None else Claim(**row._asdict())
+            for _ in range(_CLAIM_ATTEMPTS_MAX):
+                try:
+                    row = await runs.claim(
+                        conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
+                    )
+                except asyncpg.UniqueViolationError:
+                    continue  # another runner took the same turn at this moment; others may wait
+                return None if row is None else Claim(**row._asdict())
+        return None
 
     async def heartbeat(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Prolong the lease; False when the run has lost its turn."""
@@ -210,7 +215,22 @@ class Running(Base):
         """Store streamed text of any number of runs; answers the runs that still hold their turns."""
         pieces = [deltas.DeltaRow(s.organization_id, s.run_id, s.step_id, s.offset, s.text) for s in shown]
         async with self._pool.acquire() as conn:
-            return await deltas.flush(conn, pieces, at=self._clock())
+            held = await deltas.flush(conn, pieces, at=self._clock())
+        for session_id in {piece.session_id for piece in shown if piece.run_id in held}:
+            self._hub.tell(Notice(session_id=session_id, is_commit=False))
+        return held
+
+    async def shown(self, claim: Claim) -> tuple[UUID, str] | None:
+        """Read which call's text the readers of the turn see now, and how far; None when they see nothing."""
+        async with self._pool.acquire() as conn:
+            row = await deltas.shown(conn, claim.organization_id, claim.turn_id)
+        return None if row is None else (row.step_id, row.text)
+
+    async def take_back(self, claim: Claim, step_id: UUID) -> None:
+        """Tell readers to drop what a step has shown: the reply is begun anew."""
+        async with self._pool.acquire() as conn:
+            await deltas.restart(conn, claim.organization_id, claim.run_id, step_id, at=self._clock())
+        self._hub.tell(Notice(session_id=claim.session_id, is_commit=False))
 
     async def prices_of(self, claim: Claim, provider: str) -> list[Price]:
         """Read the organization's own prices of a provider's models."""
@@ -227,7 +247,8 @@ class Running(Base):
     async def settle(self, claim: Claim, step_id: UUID, outcome: Outcome) -> bool:
         """End a step and write what it cost, whether or not the run still holds its turn.
 
-        False when the step is settled already; nothing is written twice.
+        A step that was settled as lost, by a runner that believed this one dead, gets a correction. False
+        when the step is settled already; nothing is written twice.
         """
         tokens = outcome.tokens
         settlement = usage.Settlement(
@@ -253,7 +274,13 @@ class Running(Base):
 
         async def attempt() -> bool:
             async with self._pool.acquire() as conn:
-                return await usage.settle(conn, claim.organization_id, step_id, settlement) is not None
+                seq = await usage.settle(conn, claim.organization_id, step_id, settlement)
+                if seq is None:
+                    try:
+                        seq = await usage.correct(conn, claim.organization_id, step_id, settlement)
+                    except asyncpg.UniqueViolationError:
+                        return False  # corrected at this moment
+                return seq is not None
 
         return await retry_serialization(attempt)
 

@@ -14,6 +14,7 @@ from api.store.doctor import Doctor
 from api.store.reading import Readings
 from api.store.running import Running
 from api.store.sessions import Sessions
+from api.store.streaming import Streaming
 from db.pool import Pool
 
 
@@ -30,6 +31,7 @@ class Store:
     ) -> None:
         self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id)
         self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
+        self.streaming = Streaming(pool, hub, clock=clock, new_id=new_id)
         self.running = Running(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)

@@ -64,7 +64,12 @@ async def test_a_run_that_was_taken_over_starts_shows_and_renews_nothing_but_set
     running = world.store.running
     step_id = running.new_step_id()
     piece = Shown(
-        organization_id=first.organization_id, run_id=first.run_id, step_id=step_id, offset=0, text="Boo"
+        organization_id=first.organization_id,
+        session_id=first.session_id,
+        run_id=first.run_id,
+        step_id=step_id,
+        offset=0,
+        text="Boo",
     )
 
     assert not await running.start_step(first, intent(step_id))

@@ -1,0 +1,12 @@
+"""The composition root, the only place that sees everything.
+
+service       from the settings to a service that answers, and back to nothing
+composition   the parts of the service, built from the settings
+asgi          the Litestar application
+database      the embedded or the external Postgres, migrated, as an open pool
+first_start   what an embedded service makes for the person who starts it
+local_access  the file that tells them where it is, and its key
+server        sockets, signals and uvicorn
+host_guard    refuses other Host headers on a loopback address
+sweeps        forgets what nobody asks for any more
+"""

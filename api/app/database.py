@@ -1,0 +1,72 @@
+"""The database of an installation: the embedded server or an external one, migrated, as an open pool."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from loguru import logger as log
+
+from api.events import Hub
+from api.settings import Settings
+from api.store import Store
+from db import embedded
+from db.migrate import Applied, migrate, migrations_folder
+from db.pool import Pool, open_pool
+
+
+@contextlib.asynccontextmanager
+async def database_url(settings: Settings) -> AsyncIterator[str]:
+    """Give the DSN of the external database that is set, or of the embedded server, which runs meanwhile.
+
+    Raises:
+        EmbeddedPostgresError: the embedded server cannot be had.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url
+    else:
+        async with embedded.running(settings.data_dir) as dsn:
+            yield dsn
+
+
+async def apply_migrations(dsn: str) -> list[Applied]:
+    """Bring the database to the schema of this code; another process that does so is waited for.
+
+    Raises:
+        MigrationError: it cannot be brought there.
+    """
+    applied = await migrate(dsn, migrations_folder())
+    for migration in applied:
+        log.info("migration applied", number=migration.number, name=migration.name)
+    return applied
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: Settings, *, application_name: str) -> AsyncIterator[Pool]:
+    """Open a pool on the migrated database.
+
+    Raises:
+        EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
+    """
+    async with database_url(settings) as dsn:
+        await apply_migrations(dsn)
+        pool = await open_pool(
+            dsn,
+            size_max=settings.pool_size_max,
+            application_name=application_name,
+            statement_timeout_seconds=settings.statement_timeout_ms / 1000,
+            lock_timeout_seconds=settings.lock_timeout_ms / 1000,
+        )
+        try:
+            yield pool
+        finally:
+            await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the store for a command of the terminal, which nobody in this process listens to.
+
+    Raises:
+        EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
+    """
+    async with open_database(settings, application_name="turnledger command") as pool:
+        yield Store(pool, Hub())

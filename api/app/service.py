@@ -1,0 +1,119 @@
+"""The service: from the settings to something that answers, and back to nothing when it is told to stop."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import msgspec
+from loguru import logger as log
+
+from api.app import first_start, sweeps
+from api.app.asgi import build_app
+from api.app.composition import build_models, build_runner
+from api.app.database import open_database
+from api.app.host_guard import guard_host
+from api.app.local_access import LocalAccess
+from api.app.server import Server, address_of, bind, listen, make_server, on_signals
+from api.events import Hub
+from api.runner.loop import Runner
+from api.settings import Settings
+from api.store import Store
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to say when the service answers."""
+
+    address: str
+    local: LocalAccess | None
+    """How the person at this machine gets in; None with an external database."""
+
+
+async def serve(settings: Settings, *, environ: Mapping[str, str], announce: Callable[[Ready], None]) -> None:
+    """Run the service until SIGTERM or SIGINT; then let what is open finish, hand over what does not.
+
+    Raises:
+        AddressUnavailable: it cannot listen where it should.
+        EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
+    """
+    stopping = asyncio.Event()
+    this_task = asyncio.current_task()
+    assert this_task is not None
+    server: Server | None = None
+
+    def stop() -> None:
+        """Stop what serves; before there is anything, give the start up."""
+        if server is not None:
+            server.stop()
+        elif not stopping.is_set():
+            this_task.cancel()
+        stopping.set()
+
+    with on_signals(stop), contextlib.closing(bind(settings.host, settings.port)) as bound:
+        try:
+            async with _assembled(settings, environ, bound) as (made, runner, ready):
+                server = made
+                await _run(server, runner, bound, stopping, lambda: announce(ready))
+        except asyncio.CancelledError:
+            if not stopping.is_set():
+                raise
+    log.info("service stopped")
+
+
+@contextlib.asynccontextmanager
+async def _assembled(
+    settings: Settings, environ: Mapping[str, str], bound: socket.socket
+) -> AsyncIterator[tuple[Server, Runner, Ready]]:
+    """Build every part, and take it down in reverse."""
+    address = address_of(bound)
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_database(settings, application_name="turnledger serve"))
+        hub = Hub()
+        store = Store(pool, hub)
+        local = None
+        if settings.database_url is None:
+            local = await first_start.prepare(pool, store, settings, address=address)
+        models = build_models(settings, environ)
+        stack.push_async_callback(models.close)
+        sweeping = asyncio.create_task(sweeps.sweep_forever(pool, settings))
+        stack.push_async_callback(_ended, sweeping)
+        app = build_app(settings, pool=pool, store=store, hub=hub)
+        server = make_server(
+            guard_host(app, bound_to=settings.host), grace_seconds=settings.shutdown_grace_seconds
+        )
+        runner = build_runner(settings, store, models, hub, name=f"{socket.gethostname()}:{os.getpid()}")
+        yield server, runner, Ready(address=address, local=local)
+
+
+async def _run(
+    server: Server,
+    runner: Runner,
+    bound: socket.socket,
+    stopping: asyncio.Event,
+    announce: Callable[[], None],
+) -> None:
+    """Serve and run turns side by side, so that both have the whole grace time when they stop."""
+    listen(bound)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(_run_turns(runner, stopping))
+        serving = group.create_task(server.serve(sockets=[bound]))
+        # If listening fails, the group cancels this wait.
+        await server.is_listening.wait()
+        log.info("service started", address=address_of(bound))
+        announce()
+        await serving
+        # However serving came to its end, there is nobody left to run turns for.
+        stopping.set()
+        await running
+
+
+async def _run_turns(runner: Runner, stopping: asyncio.Event) -> None:
+    async with runner:
+        await stopping.wait()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

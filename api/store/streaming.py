@@ -1,0 +1,175 @@
+"""Following a session: its durable events in order, and what a running turn says between them.
+
+A reader is nowhere remembered. It says how far it has come, by a cursor that every item carries, and gets
+what lies behind; so it may go on at any process, after any interruption, without a gap or a repetition.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+from api.session import ids
+from api.session.document import Effect, Event, EventType
+from api.store import rows
+from api.store.base import Base, Caller, row_id
+from api.store.errors import NotFound
+from db import deltas, events, sessions
+from db.pool import Connection
+
+EVENTS_MAX = 64
+"""Events in one batch, at most."""
+
+DELTAS_MAX = 256
+"""Pieces of one turn in one batch, at most."""
+
+_ENDINGS = frozenset({EventType.TURN_COMPLETED, EventType.TURN_FAILED, EventType.TURN_CANCELLED})
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a reader has come: `revision.position.number` on the wire."""
+
+    revision: int
+    """The last durable event that was read."""
+    position: int = 0
+    """The turn whose deltas were being read; says something only with a `number` above 0."""
+    number: int = 0
+    """The last entry read of that turn's delta log."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A durable event."""
+
+    cursor: Cursor
+    event: Event
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a reply, or the word that a step's pieces are taken back."""
+
+    cursor: Cursor
+    turn_id: str
+    step_id: str
+    is_restart: bool
+    """The step's text is dropped: another run has begun the reply anew."""
+    reply: int
+    """Which reply of the turn, 0-based."""
+    offset: int
+    """In Unicode code points within the step."""
+    text: str
+
+
+class Resync(msgspec.Struct, frozen=True, kw_only=True):
+    """The cursor can no longer be continued: read the session, and follow from its revision."""
+
+    revision: int
+
+
+Item = Told | Said | Resync
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The next items behind a cursor, in order; empty when there is nothing new."""
+
+    items: tuple[Item, ...]
+    cursor: Cursor
+    """Where to go on."""
+    has_more: bool
+    """There is more already; ask again without waiting."""
+
+
+class Streaming(Base):
+    """The part of the store that readers of streams follow."""
+
+    async def following(self, caller: Caller, session_id: str, cursor: Cursor | None) -> Batch:
+        """Read what lies behind a cursor; None begins at the present revision, with what its turn has said.
+
+        Raises:
+            NotFound: there is no such session (any more).
+        """
+        row = row_id(ids.Kind.SESSION, session_id, "session")
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            loaded = await sessions.load(conn, caller.organization_id, row)
+            if loaded is None:
+                raise NotFound("session")
+            head = rows.head(loaded)
+            session, unfinished = head.session, head.unfinished
+            if cursor is None:
+                cursor = Cursor(revision=session.revision)
+            if cursor.revision > session.revision:
+                return _resync(session.revision)
+            reader = _Reader(conn, caller.organization_id, row, cursor)
+            found = await events.after(
+                conn, caller.organization_id, row, revision=cursor.revision, limit=EVENTS_MAX
+            )
+            for event_row in found:
+                if not await reader.tell(rows.event(event_row)):
+                    return reader.batch(has_more=True, revision=session.revision)
+            has_more = reader.cursor.revision < session.revision
+            if not has_more and unfinished:
+                active = unfinished[0]
+                has_more = not await reader.say(rows.turn_uuid(active.id), active.position)
+            return reader.batch(has_more=has_more, revision=session.revision)
+
+
+class _Reader:
+    """Collects one batch over one snapshot."""
+
+    def __init__(self, conn: Connection, organization_id: UUID, session_id: UUID, cursor: Cursor) -> None:
+        self._scope = (conn, organization_id, session_id)
+        self._items: list[Item] = []
+        self._is_lost = False
+        self.cursor = cursor
+
+    async def tell(self, event: Event) -> bool:
+        """Add an event, behind all that the turns which it ends have said; False when the batch is full."""
+        for effect in event.effects:
+            if effect.type in _ENDINGS and not await self._say_to_the_end(effect):
+                return False
+        self.cursor = msgspec.structs.replace(self.cursor, revision=event.revision)
+        self._items.append(Told(cursor=self.cursor, event=event))
+        return True
+
+    async def say(self, turn: UUID, position: int) -> bool:
+        """Add what a turn has said behind the cursor; False when there is more than a batch takes."""
+        after = self.cursor.number if position == self.cursor.position else 0
+        found = await deltas.after(*self._scope, turn, number=after, limit=DELTAS_MAX)
+        for row in found:
+            self.cursor = msgspec.structs.replace(self.cursor, position=position, number=row.number)
+            self._items.append(
+                Said(
+                    cursor=self.cursor,
+                    turn_id=ids.to_wire(ids.Kind.TURN, turn),
+                    step_id=ids.to_wire(ids.Kind.STEP, row.step_id),
+                    is_restart=row.kind == "restarted",
+                    reply=0,
+                    offset=row.text_offset,
+                    text=row.text,
+                )
+            )
+        return len(found) < DELTAS_MAX
+
+    def batch(self, *, has_more: bool, revision: int) -> Batch:
+        """What was collected."""
+        if self._is_lost:
+            return _resync(revision)
+        return Batch(items=tuple(self._items), cursor=self.cursor, has_more=has_more)
+
+    async def _say_to_the_end(self, effect: Effect) -> bool:
+        assert effect.turn_id is not None, "a turn's ending names the turn"
+        turn = rows.turn_uuid(effect.turn_id)
+        place = await deltas.place(*self._scope, turn)
+        if place is None:
+            return True
+        if place.position == self.cursor.position and place.last_number < self.cursor.number:
+            # The rest of what this reader was reading is kept no longer.
+            self._is_lost = True
+            return False
+        if not await self.say(turn, place.position):
+            return False
+        if place.position == self.cursor.position:
+            self.cursor = Cursor(revision=self.cursor.revision)
+        return True
+
+
+def _resync(revision: int) -> Batch:
+    return Batch(items=(Resync(revision=revision),), cursor=Cursor(revision=revision), has_more=False)

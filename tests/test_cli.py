@@ -1,0 +1,230 @@
+"""The command line: what it prints, its exit codes, and that it does what it says on a real database."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from api.cli import COMMANDS, run
+from api.cli.chat import HELP as CHAT_HELP
+
+HELP_SECONDS_MAX = 0.3
+
+
+def command(*words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as its own process, with no settings but those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TURNLEDGER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "api", *words],
+        env={**kept, **(environ or {})},
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def done(*words: str, environ: dict[str, str]) -> str:
+    """Run a command that must succeed, and give what it printed."""
+    outcome = command(*words, environ=environ)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout.strip()
+
+
+@pytest.fixture
+def installation(database_url: str) -> dict[str, str]:
+    """The environment of an installation with an external, empty database."""
+    return {"TURNLEDGER_DATABASE_URL": database_url}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run([name, "--help"])
+
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    summary = COMMANDS[name].summary
+    assert summary[1:20] in printed or CHAT_HELP in printed
+
+
+def test_help_answers_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        outcome = command("--help")
+        seconds.append(time.perf_counter() - began)
+        assert outcome.returncode == 0
+
+    assert min(seconds) < HELP_SECONDS_MAX
+
+
+def test_an_unknown_command_is_told_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["serv"])
+
+    assert ended.value.code == 2
+    assert "serve" in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_used_are_all_told_with_code_2() -> None:
+    outcome = command("config", environ={"TURNLEDGER_PORT": "-1", "TURNLEDGER_RUNNERS": "many"})
+
+    assert outcome.returncode == 2
+    assert "TURNLEDGER_PORT" in outcome.stderr
+    assert "TURNLEDGER_RUNNERS" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_misspelt_variable_is_warned_of_and_those_of_clients_are_not() -> None:
+    outcome = command("config", environ={"TURNLEDGER_PROT": "1", "TURNLEDGER_KEY": "tl_x"})
+
+    assert outcome.returncode == 0
+    assert "TURNLEDGER_PROT" in outcome.stderr
+    assert "TURNLEDGER_KEY" not in outcome.stderr
+
+
+def test_config_shows_where_a_value_comes_from_and_no_secret() -> None:
+    outcome = command(
+        "config", environ={"TURNLEDGER_PORT": "9001", "OPENAI_API_KEY": "sk-very-secret-indeed"}
+    )
+
+    lines = {line.split()[0]: line.split() for line in outcome.stdout.splitlines() if "│" in line}
+    assert lines["port"][2] == "9001"
+    assert lines["port"][4] == "environment"
+    assert "very-secret" not in outcome.stdout + outcome.stderr
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_sentence() -> None:
+    outcome = command(
+        "organizations", "list", environ={"TURNLEDGER_DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/x"}
+    )
+
+    assert outcome.returncode == 1
+    assert "does not answer" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert "secret" not in outcome.stderr
+
+
+def test_an_external_database_gets_only_what_is_asked_for(installation: dict[str, str]) -> None:
+    assert json.loads(done("organizations", "list", "--json", environ=installation)) == []
+
+    organization = done("organizations", "create", "Analytical Engines", environ=installation)
+
+    (listed,) = json.loads(done("organizations", "list", "--json", environ=installation))
+    assert (listed["id"], listed["name"]) == (organization, "Analytical Engines")
+    assert json.loads(done("keys", "list", "--json", environ=installation)) == []
+    assert json.loads(done("agents", "list", "--json", environ=installation)) == []
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(installation: dict[str, str]) -> None:
+    done("organizations", "create", "One", environ=installation)
+
+    secret = done("keys", "create", "billing", environ=installation)
+
+    listing = done("keys", "list", "--json", environ=installation)
+    (key,) = json.loads(listing)
+    assert secret.startswith(key["prefix"])
+    assert secret not in listing
+    assert key["revoked_at"] is None
+    done("keys", "revoke", key["id"], environ=installation)
+    (key,) = json.loads(done("keys", "list", "--json", environ=installation))
+    assert key["revoked_at"] is not None
+    again = command("keys", "revoke", key["id"], environ=installation)
+    assert again.returncode == 1
+    assert "no such key" in again.stderr
+
+
+def test_with_several_organizations_one_must_be_chosen(installation: dict[str, str]) -> None:
+    done("organizations", "create", "One", environ=installation)
+    second = done("organizations", "create", "Two", environ=installation)
+
+    unsaid = command("keys", "create", "x", environ=installation)
+    said = command("keys", "create", "x", "--organization", second, environ=installation)
+
+    assert unsaid.returncode == 1
+    assert "--organization" in unsaid.stderr
+    assert said.returncode == 0
+
+
+def test_an_agent_is_published_and_then_its_next_version(
+    installation: dict[str, str], tmp_path: Path
+) -> None:
+    done("organizations", "create", "One", environ=installation)
+    file = tmp_path / "host.json"
+    file.write_text('{"model": "scripted:demo", "greeting": "Welcome."}')
+
+    first = done("agents", "publish", str(file), environ=installation)
+    agent_id = first.split()[0]
+    second = done("agents", "publish", str(file), "--agent", agent_id, environ=installation)
+
+    assert first == f"{agent_id} version 1"
+    assert second == f"{agent_id} version 2"
+    (agent,) = json.loads(done("agents", "list", "--json", environ=installation))
+    assert (agent["id"], agent["name"], agent["latest_version"]) == (agent_id, "host", 2)
+
+
+def test_a_definition_with_faults_is_refused_with_all_of_them(
+    installation: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "host.json"
+    file.write_text('{"model": "nonsense", "greeting": "", "mood": "good"}')
+
+    outcome = command("agents", "publish", str(file), environ=installation)
+
+    assert outcome.returncode == 1
+    for pointer in ("/model", "/greeting", "/mood"):
+        assert pointer in outcome.stderr
+
+
+def test_an_empty_ledger_is_shown_with_its_sums(installation: dict[str, str]) -> None:
+    done("organizations", "create", "One", environ=installation)
+
+    page = json.loads(done("usage", "--json", environ=installation))
+    table = done("usage", environ=installation)
+
+    assert page == {"items": [], "next": 0, "head": 0}
+    assert "0 calls" in table
+
+
+def test_the_doctor_finds_nothing_in_a_healthy_database(installation: dict[str, str]) -> None:
+    done("organizations", "create", "One", environ=installation)
+
+    told = done("doctor", environ=installation)
+    diagnoses = json.loads(done("doctor", "--json", environ=installation))
+
+    assert "ledger density: nothing found" in told
+    assert [diagnosis["findings"] for diagnosis in diagnoses] == [[]] * len(diagnoses)
+
+
+async def test_the_doctor_exits_with_1_when_something_is_wrong(
+    installation: dict[str, str], pool: asyncpg.Pool
+) -> None:
+    done("organizations", "create", "One", environ=installation)
+    await pool.execute("UPDATE organization_ledgers SET last_seq = 7")
+
+    outcome = command("doctor", environ=installation)
+
+    assert outcome.returncode == 1
+    assert "ledger density: 1 found" in outcome.stdout
+
+
+def test_migrate_says_what_it_applied_and_check_finds_nothing_left(installation: dict[str, str]) -> None:
+    applied = done("migrate", environ=installation)
+    checked = done("migrate", "--check", environ=installation)
+
+    assert applied.endswith("the schema is that of this release.")
+    assert checked.startswith("0 pending")
+
+
+def test_without_a_service_there_is_no_local_key(tmp_path: Path) -> None:
+    outcome = command("keys", "local", "--data-dir", str(tmp_path))
+
+    assert outcome.returncode == 1
+    assert "turnledger serve" in outcome.stderr
