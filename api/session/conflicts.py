@@ -14,19 +14,23 @@ class Advice(StrEnum):
     RESUBMIT = "resubmit"
     """Nothing that the caller judged has changed: send it with the new revision."""
     REBASE = "rebase"
-    """The line has changed: look first."""
+    """What the caller judged has changed: look first."""
     ABANDON = "abandon"
     """The session takes no further commands."""
 
 
-def advise(state: SessionState, since: Iterable[Event], *, is_whole: bool = True) -> Advice:
+def advise(
+    state: SessionState, since: Iterable[Event], *, judges_header: bool = False, is_whole: bool = True
+) -> Advice:
     """Judge the events behind the caller's revision; none at all means that the revision never was.
 
-    `is_whole` is false when there were more events than are given: what was not seen may be anything.
+    `judges_header` says that the caller saw a name and metadata to change, and not the line. `is_whole` is
+    false when there were more events than are given: what was not seen may be anything.
     """
     events = tuple(since)
     if state is SessionState.ENDED:
         return Advice.ABANDON
-    if is_whole and events and all(event.type is EventType.SESSION_UPDATED for event in events):
+    is_untouched = all((event.type is EventType.SESSION_UPDATED) is not judges_header for event in events)
+    if is_whole and events and is_untouched:
         return Advice.RESUBMIT
     return Advice.REBASE

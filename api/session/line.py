@@ -4,7 +4,7 @@ A branch leaves its parent at its branch point, so a line is a few stretches of 
 by (branch, position) alone; nothing here reads a turn's content.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -42,12 +42,18 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 yield segment.branch, position
 
 
-def line_of(branches: Iterable[Branch], branch: int, turn_count: int) -> Line:
+def by_number(branches: Iterable[Branch]) -> Mapping[int, Branch]:
+    """Branches as `line_of` takes them where it is asked for many lines."""
+    return {branch.number: branch for branch in branches}
+
+
+def line_of(branches: Iterable[Branch] | Mapping[int, Branch], branch: int, turn_count: int) -> Line:
     """The line that ends with `branch` and has `turn_count` turns.
 
     `branches` must name `branch` and every ancestor; others do no harm.
     """
-    return Line(tuple(_segments_downwards({b.number: b for b in branches}, branch, turn_count))[::-1])
+    numbered = branches if isinstance(branches, Mapping) else by_number(branches)
+    return Line(tuple(_segments_downwards(numbered, branch, turn_count))[::-1])
 
 
 def common_prefix(line_a: Line, line_b: Line) -> int:
@@ -61,7 +67,7 @@ def common_prefix(line_a: Line, line_b: Line) -> int:
     return shared
 
 
-def _segments_downwards(branches: dict[int, Branch], number: int | None, end: int) -> Iterator[Segment]:
+def _segments_downwards(branches: Mapping[int, Branch], number: int | None, end: int) -> Iterator[Segment]:
     while number is not None:
         branch = branches[number]
         if branch.branch_point < end:

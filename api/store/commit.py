@@ -72,6 +72,7 @@ class Committing(Replaying):
         *,
         expected: int | None,
         revokes: bool = False,
+        judges_header: bool = False,
         idempotency: Idempotency | None = None,
         render: Render | None = None,
         turn_id: str | None = None,
@@ -80,6 +81,7 @@ class Committing(Replaying):
         """Carry a command out at `expected`, or at whatever revision is found for None.
 
         With `render` its answer is kept under the idempotency key, with `turn_id` the turn that it makes.
+        `judges_header` says that it changes what is beside the line, for the advice after a conflict.
         `revokes` says that it may take a running turn from its runner, `is_whole` that the caller wants the
         whole document as the command leaves it.
         """
@@ -104,7 +106,7 @@ class Committing(Replaying):
                 return replay
             if expected is not None:
                 # Staleness is told before refusal: a stale caller judged a document that they never saw.
-                await self._require_revision(conn, found, expected)
+                await self._require_revision(conn, found, expected, judges_header=judges_header)
             change = await prepare(found)
             delta = await self._delta(found, change)
             if is_whole:
@@ -134,7 +136,13 @@ class Committing(Replaying):
             replay = await self._replay(conn, caller, idempotency)
             if replay is not None:
                 return replay
-            raise await self._conflict(conn, caller, found.id, expected=found.head.session.revision)
+            raise await self._conflict(
+                conn,
+                caller,
+                found.id,
+                expected=found.head.session.revision,
+                judges_header=judges_header,
+            )
 
         try:
             done = await self._retried(attempt)
@@ -232,12 +240,16 @@ class Committing(Replaying):
             partial=partial,
         )
 
-    async def _require_revision(self, conn: Connection, found: Found, expected: int) -> None:
+    async def _require_revision(
+        self, conn: Connection, found: Found, expected: int, *, judges_header: bool = False
+    ) -> None:
         if found.head.session.revision != expected:
-            raise await self._conflict(conn, found.caller, found.id, expected=expected)
+            raise await self._conflict(
+                conn, found.caller, found.id, expected=expected, judges_header=judges_header
+            )
 
     async def _conflict(
-        self, conn: Connection, caller: Caller, session_id: UUID, *, expected: int
+        self, conn: Connection, caller: Caller, session_id: UUID, *, expected: int, judges_header: bool
     ) -> RevisionConflict | NotFound:
         # Read in a statement of its own: the one that failed saw an older snapshot.
         loaded = await sessions.load(conn, caller.organization_id, session_id)
@@ -247,13 +259,16 @@ class Committing(Replaying):
         since = await events.after(
             conn, caller.organization_id, session_id, revision=expected, limit=CHANGES_MAX + 1
         )
-        told = tuple(rows.event(row) for row in since)
+        # What was committed between the two reads is behind the revision that we tell.
+        told = tuple(rows.event(row) for row in since if row.revision <= session.revision)
         return RevisionConflict(
             session_id=session.id,
             expected=expected,
             actual=session.revision,
             changes=told[:CHANGES_MAX],
-            advice=advise(session.state, told, is_whole=len(told) <= CHANGES_MAX),
+            advice=advise(
+                session.state, told, judges_header=judges_header, is_whole=len(told) <= CHANGES_MAX
+            ),
         )
 
     async def _delta(self, found: Found, change: Change) -> Delta:

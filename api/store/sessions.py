@@ -68,7 +68,8 @@ class Sessions(Committing):
             RevisionConflict: an expected revision was given and is not the session's.
             TurnNotOnLine, TurnUnfinished: from the core.
         """
-        async with self._pool.acquire() as conn:
+        # One snapshot: a deletion in between would leave a part of the turns, or none.
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             found = await self._find(conn, caller, session_id)
             replay = await self._replay(conn, caller, idempotency)
             if replay is not None:
@@ -164,7 +165,9 @@ class Sessions(Committing):
                 raise MetadataTooLarge(size_bytes=size_bytes, bytes_max=metadata_bytes_max)
             return change
 
-        return await self._change(caller, session_id, prepare, expected=expected, is_whole=is_whole)
+        return await self._change(
+            caller, session_id, prepare, expected=expected, judges_header=True, is_whole=is_whole
+        )
 
     async def rewind(
         self,

@@ -51,3 +51,14 @@ def test_an_ended_session_is_abandoned_whatever_else_happened(updates: int) -> N
     session.end()
 
     assert advise(SessionState.ENDED, session.events[seen:]) is Advice.ABANDON
+
+
+def test_who_would_rename_looks_first_after_another_rename_and_not_after_a_turn() -> None:
+    session = InMemorySession()
+    seen = len(session.events)
+    session.talk(1)
+    after_turn = session.events[seen:]
+    renamed(session)
+
+    assert advise(SessionState.OPEN, after_turn, judges_header=True) is Advice.RESUBMIT
+    assert advise(SessionState.OPEN, session.events[seen:], judges_header=True) is Advice.REBASE

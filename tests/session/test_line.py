@@ -3,7 +3,7 @@
 import pytest
 
 from api.session.document import FIRST_BRANCH, Branch
-from api.session.line import Line, Segment, common_prefix, line_of
+from api.session.line import Line, Segment, by_number, common_prefix, line_of
 from tests.session.in_memory import InMemorySession
 
 #   0: 0 1 2 3
@@ -74,3 +74,7 @@ def test_two_lines_share_their_common_beginning(a: tuple[int, int], b: tuple[int
     line_a, line_b = line_of(BRANCHES, *a), line_of(BRANCHES, *b)
 
     assert common_prefix(line_a, line_b) == common_prefix(line_b, line_a) == shared
+
+
+def test_a_line_can_be_found_in_branches_that_are_numbered_already() -> None:
+    assert line_of(by_number(BRANCHES), 2, 5) == line_of(BRANCHES, 2, 5)

@@ -1,11 +1,15 @@
 """The store's commands on a real Postgres: what is written, what a refusal leaves, what a conflict says."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from api.session.conflicts import Advice
 from api.session.document import TurnState
 from api.session.errors import SessionEnded, TurnActive, UnknownFuture
 from api.store import RevisionConflict
+from db import events, turns
 from db.pool import Pool
 from tests.factories import delta_of, make_world, rendered
 
@@ -97,3 +101,75 @@ async def test_an_ended_session_takes_no_message(pool: Pool) -> None:
     assert ended.turns[0].state is TurnState.CANCELLED
     with pytest.raises(SessionEnded):
         await world.append(session.id, 3)
+
+
+async def test_a_rename_behind_another_rename_is_advised_to_look_first(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+
+    async def rename(name: str) -> object:
+        return await world.store.sessions.update(
+            world.caller,
+            session_id,
+            name=name,
+            metadata=msgspec.UNSET,
+            metadata_bytes_max=100,
+            expected=1,
+        )
+
+    await rename("The first tab's")
+    with pytest.raises(RevisionConflict) as refused:
+        await rename("The second tab's")
+    with pytest.raises(RevisionConflict) as refused_message:
+        await world.append(session_id, 1)
+
+    assert refused.value.advice is Advice.REBASE
+    assert refused_message.value.advice is Advice.RESUBMIT
+
+
+async def test_a_conflict_tells_no_change_behind_the_revision_that_it_names(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    after = events.after
+
+    async def overtaken(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(events, "after", after)
+        await world.answer()
+        return await after(*args, **options)
+
+    monkeypatch.setattr(events, "after", overtaken)
+    with pytest.raises(RevisionConflict) as refused:
+        await world.append(session_id, 1)
+
+    assert (refused.value.actual, [change.revision for change in refused.value.changes]) == (2, [2])
+
+
+async def test_a_fork_beside_a_deletion_copies_the_turns_as_they_were(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(pool)
+    before = await world.conversation(2)
+    session_id = before.session.id
+    on_line = turns.on_line
+
+    async def overtaken(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(turns, "on_line", on_line)
+        await world.store.sessions.erase(world.caller, session_id, expected=None)
+        return await on_line(*args, **options)
+
+    monkeypatch.setattr(turns, "on_line", overtaken)
+    forked = delta_of(
+        await world.store.sessions.fork(
+            world.caller,
+            session_id,
+            turn_id=before.turns[1].id,
+            expected=None,
+            idempotency=None,
+            render=rendered,
+        )
+    )
+
+    assert [turn.replies for turn in forked.turns] == [turn.replies for turn in before.turns]

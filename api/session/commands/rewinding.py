@@ -5,7 +5,7 @@ are those of the newest turn that stores them among the turns in effect afterwar
 them; None leaves the header's as they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from api.session.document import (
     UserMessage,
 )
 from api.session.invariants import require
-from api.session.line import Line, common_prefix, line_of
+from api.session.line import Line, by_number, common_prefix, line_of
 
 from ._writing import (
     Partial,
@@ -110,7 +110,7 @@ def restore(
     if restored is None:
         raise errors.UnknownFuture(ordinal)
 
-    known = tuple(branches)
+    known = by_number(branches)
     line = line_of(known, restored.branch, restored.line_count)
     point = common_prefix(line_of(known, session.branch, session.turn_count), line)
     # A branch is left only for another that has its own turn at the same position, so no line is ever
@@ -250,7 +250,7 @@ def _said_again(said: UserMessage | None, text: str | None) -> UserMessage | Non
 
 
 def _trimmed(
-    futures: Iterable[DiscardedFuture], *, line: Line, branches: tuple[Branch, ...]
+    futures: Iterable[DiscardedFuture], *, line: Line, branches: Mapping[int, Branch]
 ) -> tuple[DiscardedFuture, ...]:
     """The futures that lose their first turns to this line, as they stand without them."""
     trimmed = []
