@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """TCP port that the server listens on; 0 takes a free one."""
     runners: Annotated[int, Meta(ge=0, le=1000)] = 8
     """Turns that this process runs at once; 0 runs none here."""
+    organization_turns_max: Annotated[int, Meta(ge=1, le=2_147_483_647)] = 64
+    """Turns of one organization that run at once, in all processes; one more for each process at most."""
     shutdown_grace_seconds: Annotated[float, Meta(ge=0, le=600)] = 10
     """Time that open requests and running turns get when the service stops."""
     log_format: Annotated[Literal["pretty", "json"], Meta()] = "pretty"

@@ -18,28 +18,66 @@ class ClaimedRow(NamedTuple):
     epoch: int
 
 
+# A skip scan finds the organizations that wait, each with its oldest pending turn, in one look at the index
+# per organization. Of those with the fewest running the oldest claimable turn is taken.
 # The session's row is the one that is locked: whoever commits or claims at this moment holds it, and the
 # next candidate is taken instead. Two claims that both believe in one turn meet at the index runs_running.
-# `waiting` asks its questions by subqueries, row by row along the index of pending turns: joined, they would
-# be answered for the whole backlog at every claim. It looks further than one, since some may be locked.
+# `offered` asks its questions by subqueries, row by row along the index of pending turns: joined, they would
+# be answered for the whole backlog at every claim. It offers more than one turn, since some may be locked, and
+# looks at more than an organization may have running and queued behind.
 _CLAIM = """
-WITH waiting AS MATERIALIZED (
-    SELECT t.organization_id, t.session_id, t.id AS turn_id, t.created_at
-      FROM turns t
-     WHERE t.state = 'pending'
-       AND t.id = (SELECT s.active_turn_id FROM sessions s
-                    WHERE s.organization_id = t.organization_id AND s.id = t.session_id)
-       AND now() >= COALESCE((SELECT r.lease_expires_at FROM runs r
-                               WHERE r.organization_id = t.organization_id AND r.turn_id = t.id
-                                 AND r.state = 'running'), '-infinity')
-     ORDER BY t.created_at
-     LIMIT 32
-), candidate AS (
-    SELECT s.organization_id, s.id AS session_id, w.turn_id
+WITH RECURSIVE waiting AS (
+    (SELECT t.organization_id, t.created_at
+       FROM turns t
+      WHERE t.state = 'pending'
+      ORDER BY t.organization_id, t.created_at
+      LIMIT 1)
+ UNION ALL
+    SELECT n.organization_id, n.created_at
       FROM waiting w
-      JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.session_id
-                     AND s.active_turn_id = w.turn_id
-     ORDER BY w.created_at
+     CROSS JOIN LATERAL (
+         SELECT t.organization_id, t.created_at
+           FROM turns t
+          WHERE t.state = 'pending' AND t.organization_id > w.organization_id
+          ORDER BY t.organization_id, t.created_at
+          LIMIT 1
+     ) n
+), ranked AS (
+    SELECT w.organization_id, w.created_at,
+           (SELECT count(*) FROM runs r
+             WHERE r.organization_id = w.organization_id AND r.state = 'running'
+               AND r.lease_expires_at > now()) AS running_count
+      FROM waiting w
+), chosen AS MATERIALIZED (
+    SELECT organization_id, running_count
+      FROM ranked
+     WHERE running_count < $4
+     ORDER BY running_count, created_at
+     LIMIT 8
+), offered AS MATERIALIZED (
+    SELECT c.running_count, t.organization_id, t.session_id, t.turn_id, t.created_at
+      FROM chosen c
+     CROSS JOIN LATERAL (
+         SELECT t.organization_id, t.session_id, t.id AS turn_id, t.created_at
+           FROM (SELECT organization_id, session_id, id, created_at
+                   FROM turns
+                  WHERE organization_id = c.organization_id AND state = 'pending'
+                  ORDER BY created_at
+                  LIMIT 2000) t
+          WHERE t.id = (SELECT s.active_turn_id FROM sessions s
+                         WHERE s.organization_id = t.organization_id AND s.id = t.session_id)
+            AND now() >= COALESCE((SELECT r.lease_expires_at FROM runs r
+                                    WHERE r.organization_id = t.organization_id AND r.turn_id = t.id
+                                      AND r.state = 'running'), '-infinity')
+          ORDER BY t.created_at
+          LIMIT 8
+     ) t
+), candidate AS (
+    SELECT s.organization_id, s.id AS session_id, o.turn_id
+      FROM offered o
+      JOIN sessions s ON s.organization_id = o.organization_id AND s.id = o.session_id
+                     AND s.active_turn_id = o.turn_id
+     ORDER BY o.running_count, o.created_at
      LIMIT 1
        FOR UPDATE OF s SKIP LOCKED
 ), lost AS (
@@ -66,13 +104,18 @@ RETURNING organization_id, session_id, turn_id, id, attempt, epoch
 """
 
 
-async def claim(conn: Connection, *, run_id: UUID, runner: str, lease_seconds: float) -> ClaimedRow | None:
-    """Take the oldest turn that waits for a runner, of any organization; None when none does.
+async def claim(
+    conn: Connection, *, run_id: UUID, runner: str, lease_seconds: float, organization_turns_max: int
+) -> ClaimedRow | None:
+    """Take the oldest turn that waits, of the organization with the fewest running; None when none waits.
+
+    Organizations with `organization_turns_max` running are passed over. Claims at the same moment do not see
+    each other's, so an organization may run as many more as there are processes.
 
     Raises:
         asyncpg.UniqueViolationError: another runner took the same turn at this moment; claim again.
     """
-    row = await conn.fetchrow(_CLAIM, run_id, runner, lease_seconds)
+    row = await conn.fetchrow(_CLAIM, run_id, runner, lease_seconds, organization_turns_max)
     return None if row is None else ClaimedRow(*row.values())
 
 
@@ -86,6 +129,37 @@ RETURNING id
 async def heartbeat(conn: Connection, organization_id: UUID, run_id: UUID, *, lease_seconds: float) -> bool:
     """Prolong a lease; False when the run has lost its turn."""
     return await conn.fetchval(_HEARTBEAT, organization_id, run_id, lease_seconds) is not None
+
+
+class LeakedRow(NamedTuple):
+    """A call whose end nobody will tell: its process is gone, and no run will take its turn up."""
+
+    organization_id: UUID
+    session_id: UUID
+    turn_id: UUID
+    run_id: UUID
+    step_id: UUID
+    model: str | None
+
+
+_LEAKED = """
+SELECT s.organization_id, s.session_id, s.turn_id, s.run_id, s.id, s.model
+  FROM steps s
+ WHERE s.state = 'started' AND s.kind = 'model' AND s.started_at < now() - $1 * interval '1 second'
+   AND EXISTS (SELECT FROM runs r
+                WHERE r.organization_id = s.organization_id AND r.id = s.run_id
+                  AND r.ended_at < now() - $1 * interval '1 second')
+   AND NOT EXISTS (SELECT FROM turns t
+                    WHERE t.organization_id = s.organization_id AND t.id = s.turn_id
+                      AND t.state IN ('pending', 'awaiting_approval'))
+ ORDER BY s.started_at
+ LIMIT $2
+"""
+
+
+async def leaked(conn: Connection, *, older_than_seconds: float, limit: int) -> list[LeakedRow]:
+    """Find calls of any organization whose run ended this long ago, with its turn, and that never ended."""
+    return [LeakedRow(*row.values()) for row in await conn.fetch(_LEAKED, older_than_seconds, limit)]
 
 
 _RELEASE = """

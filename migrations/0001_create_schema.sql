@@ -109,8 +109,8 @@ CREATE TABLE turns (
     UNIQUE (organization_id, id)
 );
 
--- What runners look for: the oldest of any organization, so that a claim reads a few and not the backlog.
-CREATE INDEX turns_pending ON turns (created_at) WHERE state = 'pending';
+-- What runners look for: the organizations that wait, and the oldest turns of each.
+CREATE INDEX turns_pending ON turns (organization_id, created_at) WHERE state = 'pending';
 
 CREATE FUNCTION refuse_change_of_final_turn() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -217,6 +217,8 @@ CREATE TABLE steps (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX steps_by_turn ON steps (organization_id, turn_id);
+-- Calls under way, and those that a dead process left.
+CREATE INDEX steps_started ON steps (started_at) WHERE state = 'started';
 
 -- What a model has shown so far, stored before anybody sees it: a log per turn, which readers of the stream
 -- follow by number.

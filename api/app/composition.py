@@ -46,6 +46,7 @@ def build_runner(settings: Settings, store: Store, models: Models, hub: Hub, *, 
     """Make the runner of this process; with `runners` of 0 it runs nothing."""
     limits = RunnerLimits(
         turns_max=settings.runners,
+        organization_turns_max=settings.organization_turns_max,
         poll_seconds=settings.poll_interval_ms / 1000,
         flush_seconds=settings.delta_flush_ms / 1000,
         shutdown_grace_seconds=settings.shutdown_grace_seconds,
@@ -53,6 +54,7 @@ def build_runner(settings: Settings, store: Store, models: Models, hub: Hub, *, 
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             turn_seconds=settings.turn_seconds_max,
+            context_tokens_default=settings.context_tokens_default,
         ),
     )
     return Runner(store, models, hub, name=name, limits=limits)

@@ -14,9 +14,10 @@ from loguru import logger
 from api.events import ANY_RUNNER, Hub
 from api.models.registry import Models
 from api.runner.delta_log import DeltaLog
+from api.runner.leaks import settle_leaked_forever
 from api.runner.turn import TurnLimits, TurnRunner
 from api.store import Store
-from api.store.running import Claim
+from api.store.running import TURNS_UNLIMITED, Claim
 
 
 class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,10 +25,15 @@ class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     turns_max: int = 8
     """Turns that run in this process at once; 0 runs none."""
+    organization_turns_max: int = TURNS_UNLIMITED
+    """Turns of one organization that run in all processes at once; a claim counts what it can see, so there
+    may be one more for each process."""
     poll_seconds: float = 0.5
     flush_seconds: float = 0.15
     shutdown_grace_seconds: float = 10
     """How long running turns may take to finish once the process is to stop; then they are handed back."""
+    leak_seconds: float = 60
+    """How long a call may stay open after its run has ended, before it is settled as lost."""
     turn: TurnLimits = TurnLimits()
 
 
@@ -47,7 +53,17 @@ class Runner:
 
     async def __aenter__(self) -> Self:
         if self._limits.turns_max > 0:
-            self._own = [asyncio.create_task(self._loop()), asyncio.create_task(self._deltas.keep())]
+            self._own = [
+                asyncio.create_task(self._loop()),
+                asyncio.create_task(self._deltas.keep()),
+                asyncio.create_task(
+                    settle_leaked_forever(
+                        self._store.running,
+                        every_seconds=self._limits.leak_seconds / 2,
+                        older_than_seconds=self._limits.leak_seconds,
+                    )
+                ),
+            ]
         return self
 
     async def __aexit__(
@@ -58,7 +74,7 @@ class Runner:
     ) -> None:
         if not self._own:
             return
-        loop_task, deltas_task = self._own
+        loop_task, *keepers = self._own
         loop_task.cancel()
         await asyncio.gather(loop_task, return_exceptions=True)
         if self._running:
@@ -66,8 +82,9 @@ class Runner:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        deltas_task.cancel()
-        await asyncio.gather(deltas_task, return_exceptions=True)
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
 
     async def _loop(self) -> None:
         with self._hub.listening(ANY_RUNNER) as listener:
@@ -92,7 +109,9 @@ class Runner:
     async def _claim(self) -> Claim | None:
         try:
             return await self._store.running.claim(
-                runner=self._name, lease_seconds=self._limits.turn.lease_seconds
+                runner=self._name,
+                lease_seconds=self._limits.turn.lease_seconds,
+                organization_turns_max=self._limits.organization_turns_max,
             )
         except Exception as error:
             logger.warning("no turn could be claimed", error=repr(error))

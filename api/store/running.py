@@ -31,6 +31,9 @@ Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
 """A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
 
 
+TURNS_UNLIMITED = 2**31 - 1
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A turn that this process may execute, until its lease ends or its epoch is raised."""
 
@@ -131,13 +134,22 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 class Running(Base):
     """The runner's side of the store."""
 
-    async def claim(self, *, runner: str, lease_seconds: float) -> Claim | None:
-        """Take the oldest turn that waits for a runner; None when none does."""
+    async def claim(
+        self, *, runner: str, lease_seconds: float, organization_turns_max: int = TURNS_UNLIMITED
+    ) -> Claim | None:
+        """Take the oldest turn that waits, of the organization with the fewest running; None when none waits.
+
+        Organizations with `organization_turns_max` running are passed over.
+        """
         async with self._pool.acquire() as conn:
             for _ in range(_CLAIM_ATTEMPTS_MAX):
                 try:
                     row = await runs.claim(
-                        conn, run_id=self._new_id(), runner=runner, lease_seconds=lease_seconds
+                        conn,
+                        run_id=self._new_id(),
+                        runner=runner,
+                        lease_seconds=lease_seconds,
+                        organization_turns_max=organization_turns_max,
                     )
                 except asyncpg.UniqueViolationError:
                     continue  # another runner took the same turn at this moment; others may wait
@@ -237,6 +249,26 @@ class Running(Base):
         async with self._pool.acquire() as conn:
             found = await prices.of_provider(conn, claim.organization_id, provider)
         return [Price(**row._asdict()) for row in found]
+
+    async def leaked(self, *, older_than_seconds: float, limit: int) -> list[tuple[Claim, UUID, str | None]]:
+        """Find calls that nobody will end: the run that made each, the step, and the model."""
+        async with self._pool.acquire() as conn:
+            found = await runs.leaked(conn, older_than_seconds=older_than_seconds, limit=limit)
+        return [
+            (
+                Claim(
+                    organization_id=row.organization_id,
+                    session_id=row.session_id,
+                    turn_id=row.turn_id,
+                    run_id=row.run_id,
+                    attempt=0,
+                    epoch=0,
+                ),
+                row.step_id,
+                row.model,
+            )
+            for row in found
+        ]
 
     async def release(self, claim: Claim) -> None:
         """Hand the turn back: any runner may claim it at once, and continues the attempt."""

@@ -25,6 +25,7 @@ _HOT = {
     ("futures", "_OPEN"),
     ("keys", "_FIND"),
     ("runs", "_CLAIM"),
+    ("runs", "_LEAKED"),
     ("runs", "_HEARTBEAT"),
     ("runs", "_START_STEP"),
     ("runs", "_STEPS"),

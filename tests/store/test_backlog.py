@@ -80,7 +80,7 @@ async def test_a_claim_reads_a_few_turns_and_not_the_backlog(pool: Pool) -> None
     await world.append(session_id, 1)
     await multiply(pool)
 
-    nodes = await plan_of(pool, runs._CLAIM, uuid4(), "test", 15)
+    nodes = await plan_of(pool, runs._CLAIM, uuid4(), "test", 15, 64)
 
     assert rows_read(nodes, "turns") <= 100
     assert rows_read(nodes, "sessions") <= 200

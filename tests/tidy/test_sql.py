@@ -10,6 +10,7 @@ UNBOUND = {
     "organizations._LIST": "the installation's list of organizations",
     "organizations._FIND_KEY": "finds out which organization a key belongs to",
     "runs._CLAIM": "a runner takes turns of any organization",
+    "runs._LEAKED": "a sweep settles calls that were left open in any organization",
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",

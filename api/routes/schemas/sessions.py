@@ -1,6 +1,6 @@
 """What callers get of a session: the document, what has changed of it, its turns, futures and events.
 
-The structs of the core that are the same on the wire (replies, steps, usage) are used as they are.
+The structs of the core that are the same on the wire (replies, errors, actors) are used as they are.
 """
 
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from api.routes.schemas.money import StepView, UsageView, step_view, usage_view
 from api.session.document import (
     Actor,
     AgentRef,
@@ -18,7 +19,6 @@ from api.session.document import (
     Reply,
     Session,
     SessionState,
-    StepSummary,
     Turn,
     TurnError,
     TurnState,
@@ -53,10 +53,10 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Reply, ...]
     node: str | None
     """The agent's node after this turn; null when the turn changed neither node nor variables."""
-    steps: tuple[StepSummary, ...]
+    steps: tuple[StepView, ...]
     error: TurnError | None
     """Null unless the turn failed."""
-    usage: Usage | None
+    usage: UsageView | None
     """Null until the turn is final, and for turns without a priced call."""
     copied_from: str | None
     """The turn of another session that a fork copied; a copy has no usage."""
@@ -125,7 +125,7 @@ class SessionView(SessionHeader, frozen=True, kw_only=True):
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """What moves without a revision."""
 
-    usage: Usage
+    usage: UsageView
     """What the session has cost so far, whatever became of its turns."""
 
 
@@ -227,11 +227,11 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """Replies in those turns."""
     cancelled_turn_id: str | None
     """The active turn, which would be cancelled; null when there is none."""
-    tool_calls: tuple[StepSummary, ...]
+    tool_calls: tuple[StepView, ...]
     """Tool calls in those turns with side effects that cannot be undone."""
     memory_count: int
     """Memories that would be retracted."""
-    usage: Usage
+    usage: UsageView
     """What those turns have cost; it stays in the ledger."""
 
 
@@ -248,9 +248,9 @@ def turn_view(turn: Turn) -> TurnView:
         user_message=turn.user_message,
         replies=turn.replies,
         node=turn.node,
-        steps=turn.steps,
+        steps=tuple(step_view(step) for step in turn.steps),
         error=turn.error,
-        usage=turn.usage,
+        usage=None if turn.usage is None else usage_view(turn.usage),
         copied_from=turn.copied_from,
     )
 
@@ -278,7 +278,9 @@ def session_view(reading: Reading) -> SessionView:
 
 def live_session_view(reading: Reading, usage: Usage) -> LiveSessionView:
     """Show a session with its totals."""
-    return LiveSessionView(**msgspec.structs.asdict(session_view(reading)), live=Live(usage=usage))
+    return LiveSessionView(
+        **msgspec.structs.asdict(session_view(reading)), live=Live(usage=usage_view(usage))
+    )
 
 
 def session_delta(delta: Delta, *, since_revision: int, turn_id: str | None = None) -> SessionDelta:
@@ -301,10 +303,10 @@ def preview_view(preview: reading.Preview) -> Preview:
         turn_count=preview.turn_count,
         reply_count=preview.reply_count,
         cancelled_turn_id=preview.cancelled_turn_id,
-        tool_calls=preview.tool_calls,
+        tool_calls=tuple(step_view(step) for step in preview.tool_calls),
         # Post-turn steps, which make memories, are not part of this release.
         memory_count=0,
-        usage=preview.usage,
+        usage=usage_view(preview.usage),
     )
 
 

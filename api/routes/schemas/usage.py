@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from api.routes.schemas.money import Money, money
 from api.store.ledger import UsageEntry
 
 Seq = Annotated[int, Meta(ge=1)]
@@ -16,14 +17,14 @@ class UnitPrices(msgspec.Struct, frozen=True, kw_only=True):
     """The prices that a call was charged by, as they were."""
 
     currency: str
-    input_per_million: Decimal
+    input_per_million: Money
     """Of input tokens that were neither cached nor written to the cache."""
-    cached_per_million: Decimal
-    cache_write_per_million: Decimal
-    output_per_million: Decimal
+    cached_per_million: Money
+    cache_write_per_million: Money
+    output_per_million: Money
     """Of output tokens beside reasoning."""
-    reasoning_per_million: Decimal
-    per_call: Decimal = Decimal(0)
+    reasoning_per_million: Money
+    per_call: Money = "0"
     valid_from: datetime | None = None
     """Since when the price is in force; null for prices that are not from our own table."""
     source_version: str | None = None
@@ -59,7 +60,7 @@ class UsageEntryView(msgspec.Struct, frozen=True, kw_only=True):
     """The entry's own copy of the prices; null when none was known, and when nothing was charged."""
     price_source: str | None
     """Where the prices came from."""
-    cost: Decimal | None
+    cost: Money | None
     """Exact; null when no price was known, never 0 for unknown."""
     currency: str
     source: Literal["provider", "estimated", "unknown"]
@@ -100,5 +101,11 @@ def usage_entry_view(entry: UsageEntry) -> UsageEntryView:
     """Show an entry of the ledger."""
     fields = msgspec.structs.asdict(entry)
     if entry.unit_prices is not None:
-        fields["unit_prices"] = msgspec.json.decode(entry.unit_prices, type=UnitPrices)
+        stored = msgspec.json.decode(entry.unit_prices)
+        plain = {
+            name: money(Decimal(value)) if name.startswith("per_") or name.endswith("_per_million") else value
+            for name, value in stored.items()
+        }
+        fields["unit_prices"] = msgspec.convert(plain, UnitPrices)
+    fields["cost"] = money(entry.cost)
     return UsageEntryView(**fields)
