@@ -115,6 +115,54 @@ async def after(
     return [LogRow(*row.values()) for row in rows]
 
 
+class NewsRow(NamedTuple):
+    """Where a session stands, and what its active turn has said behind a reader."""
+
+    revision: int
+    turn_id: UUID | None
+    """The active turn; None when there is none."""
+    position: int | None
+    entries: list[LogRow]
+    """Of the active turn's delta log; empty when the session is at another revision than the reader."""
+
+
+# One statement is one snapshot. A reader that has read all events needs nothing else, which is nearly always.
+_NEWS = """
+SELECT s.revision, t.id, t.position, d.number, d.step_id, d.kind, d.text_offset, d.text
+  FROM sessions s
+  LEFT JOIN turns t ON t.organization_id = s.organization_id AND t.id = s.active_turn_id
+  LEFT JOIN LATERAL (
+      SELECT l.number, l.step_id, l.kind, l.text_offset, l.text
+        FROM deltas l
+       WHERE l.organization_id = s.organization_id AND l.session_id = s.id AND l.turn_id = t.id
+         AND l.number > CASE WHEN t.position = $4 THEN $5 ELSE 0 END
+         AND s.revision = $3
+       ORDER BY l.number
+       LIMIT $6
+  ) d ON true
+ WHERE s.organization_id = $1 AND s.id = $2 AND s.deleted_at IS NULL
+ ORDER BY d.number
+"""
+
+
+async def news(
+    conn: Connection,
+    organization_id: UUID,
+    session_id: UUID,
+    *,
+    revision: int,
+    position: int,
+    number: int,
+    limit: int,
+) -> NewsRow | None:
+    """Read what a session's active turn has said behind a reader; None when there is no such session."""
+    rows = await conn.fetch(_NEWS, organization_id, session_id, revision, position, number, limit)
+    if not rows:
+        return None
+    entries = [LogRow(*tuple(row)[3:]) for row in rows if row[3] is not None]
+    return NewsRow(rows[0][0], rows[0][1], rows[0][2], entries)
+
+
 class PlaceRow(NamedTuple):
     """Where a turn stands, and how long its delta log is."""
 
@@ -161,11 +209,25 @@ async def restart(
     await conn.execute(_RESTART, organization_id, run_id, step_id, at)
 
 
+# A log goes as a whole, and not before its turn is final: a cancel keeps what it holds, and a reader that
+# found its beginning missing would show the rest as if it were all.
 _SWEEP = """
-DELETE FROM deltas WHERE at < $1
+DELETE FROM deltas d
+ WHERE d.at < $1
+   AND NOT EXISTS (SELECT FROM deltas l
+                    WHERE l.organization_id = d.organization_id AND l.session_id = d.session_id
+                      AND l.turn_id = d.turn_id AND l.at >= $1)
+   AND NOT EXISTS (SELECT FROM turns t
+                    WHERE t.organization_id = d.organization_id AND t.id = d.turn_id
+                      AND t.state IN ('pending', 'awaiting_approval'))
+   AND NOT EXISTS (SELECT FROM runs r
+                    WHERE r.organization_id = d.organization_id AND r.turn_id = d.turn_id
+                      AND r.ended_at >= $1)
 """
 
 
 async def sweep(conn: Connection, *, before: datetime) -> int:
-    """Forget the deltas of every organization that were stored before this instant; answers how many."""
+    """Forget the delta logs of every organization whose turns were final before this instant; answers how
+    many entries.
+    """
     return int((await conn.execute(_SWEEP, before)).rpartition(" ")[2])

@@ -4,6 +4,7 @@ A reader is nowhere remembered. It says how far it has come, by a cursor that ev
 what lies behind; so it may go on at any process, after any interruption, without a gap or a repetition.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,7 @@ EVENTS_MAX = 64
 """Events in one batch, at most."""
 
 DELTAS_MAX = 256
-"""Pieces of one turn in one batch, at most."""
+"""Pieces of replies in one batch, at most."""
 
 _ENDINGS = frozenset({EventType.TURN_COMPLETED, EventType.TURN_FAILED, EventType.TURN_CANCELLED})
 
@@ -87,28 +88,47 @@ class Streaming(Base):
             NotFound: there is no such session (any more).
         """
         row = row_id(ids.Kind.SESSION, session_id, "session")
-        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            loaded = await sessions.load(conn, caller.organization_id, row)
-            if loaded is None:
-                raise NotFound("session")
-            head = rows.head(loaded)
-            session, unfinished = head.session, head.unfinished
+        async with self._pool.acquire() as conn:
             if cursor is None:
-                cursor = Cursor(revision=session.revision)
-            if cursor.revision > session.revision:
-                return _resync(session.revision)
-            reader = _Reader(conn, caller.organization_id, row, cursor)
-            found = await events.after(
-                conn, caller.organization_id, row, revision=cursor.revision, limit=EVENTS_MAX
+                revision = await sessions.revision(conn, caller.organization_id, row)
+                if revision is None:
+                    raise NotFound("session")
+                cursor = Cursor(revision=revision)
+            news = await deltas.news(
+                conn,
+                caller.organization_id,
+                row,
+                revision=cursor.revision,
+                position=cursor.position,
+                number=cursor.number,
+                limit=DELTAS_MAX,
             )
-            for event_row in found:
-                if not await reader.tell(rows.event(event_row)):
-                    return reader.batch(has_more=True, revision=session.revision)
-            has_more = reader.cursor.revision < session.revision
-            if not has_more and unfinished:
-                active = unfinished[0]
-                has_more = not await reader.say(rows.turn_uuid(active.id), active.position)
-            return reader.batch(has_more=has_more, revision=session.revision)
+            if news is None:
+                raise NotFound("session")
+            if cursor.revision > news.revision:
+                return _resync(news.revision)
+            if cursor.revision < news.revision:
+                async with conn.transaction(isolation="repeatable_read", readonly=True):
+                    return await self._events_behind(conn, caller, row, cursor)
+            reader = _Reader(conn, caller.organization_id, row, cursor)
+            is_all = True
+            if news.turn_id is not None and news.position is not None:
+                is_all = reader.add(news.turn_id, news.position, news.entries, limit=DELTAS_MAX)
+            return reader.batch(has_more=not is_all, revision=news.revision)
+
+    async def _events_behind(self, conn: Connection, caller: Caller, row: UUID, cursor: Cursor) -> Batch:
+        """Tell events, each behind what the turns that it ends have said."""
+        revision = await sessions.revision(conn, caller.organization_id, row)
+        if revision is None:
+            raise NotFound("session")
+        reader = _Reader(conn, caller.organization_id, row, cursor)
+        found = await events.after(
+            conn, caller.organization_id, row, revision=cursor.revision, limit=EVENTS_MAX
+        )
+        for event_row in found:
+            if not await reader.tell(rows.event(event_row)):
+                break
+        return reader.batch(has_more=True, revision=revision)
 
 
 class _Reader:
@@ -117,27 +137,31 @@ class _Reader:
     def __init__(self, conn: Connection, organization_id: UUID, session_id: UUID, cursor: Cursor) -> None:
         self._scope = (conn, organization_id, session_id)
         self._items: list[Item] = []
+        self._deltas_left = DELTAS_MAX
         self._is_lost = False
-        self.cursor = cursor
+        self._cursor = cursor
 
     async def tell(self, event: Event) -> bool:
         """Add an event, behind all that the turns which it ends have said; False when the batch is full."""
         for effect in event.effects:
             if effect.type in _ENDINGS and not await self._say_to_the_end(effect):
                 return False
-        self.cursor = msgspec.structs.replace(self.cursor, revision=event.revision)
-        self._items.append(Told(cursor=self.cursor, event=event))
+        self._cursor = msgspec.structs.replace(self._cursor, revision=event.revision)
+        self._items.append(Told(cursor=self._cursor, event=event))
         return True
 
-    async def say(self, turn: UUID, position: int) -> bool:
-        """Add what a turn has said behind the cursor; False when there is more than a batch takes."""
-        after = self.cursor.number if position == self.cursor.position else 0
-        found = await deltas.after(*self._scope, turn, number=after, limit=DELTAS_MAX)
-        for row in found:
-            self.cursor = msgspec.structs.replace(self.cursor, position=position, number=row.number)
+    def add(self, turn: UUID, position: int, entries: Sequence[deltas.LogRow], *, limit: int) -> bool:
+        """Add what a turn has said behind the cursor; False when there may be more than `limit`."""
+        for row in entries:
+            expected = self._cursor.number + 1 if position == self._cursor.position else 1
+            if row.number != expected:
+                # What lay between is kept no longer.
+                self._is_lost = True
+                return False
+            self._cursor = msgspec.structs.replace(self._cursor, position=position, number=row.number)
             self._items.append(
                 Said(
-                    cursor=self.cursor,
+                    cursor=self._cursor,
                     turn_id=ids.to_wire(ids.Kind.TURN, turn),
                     step_id=ids.to_wire(ids.Kind.STEP, row.step_id),
                     is_restart=row.kind == "restarted",
@@ -146,13 +170,14 @@ class _Reader:
                     text=row.text,
                 )
             )
-        return len(found) < DELTAS_MAX
+        self._deltas_left -= len(entries)
+        return len(entries) < limit
 
     def batch(self, *, has_more: bool, revision: int) -> Batch:
         """What was collected."""
         if self._is_lost:
             return _resync(revision)
-        return Batch(items=tuple(self._items), cursor=self.cursor, has_more=has_more)
+        return Batch(items=tuple(self._items), cursor=self._cursor, has_more=has_more)
 
     async def _say_to_the_end(self, effect: Effect) -> bool:
         assert effect.turn_id is not None, "a turn's ending names the turn"
@@ -160,14 +185,19 @@ class _Reader:
         place = await deltas.place(*self._scope, turn)
         if place is None:
             return True
-        if place.position == self.cursor.position and place.last_number < self.cursor.number:
+        is_reading = place.position == self._cursor.position and self._cursor.number > 0
+        said = self._cursor.number if is_reading else 0
+        if place.last_number < said:
             # The rest of what this reader was reading is kept no longer.
             self._is_lost = True
             return False
-        if not await self.say(turn, place.position):
-            return False
-        if place.position == self.cursor.position:
-            self.cursor = Cursor(revision=self.cursor.revision)
+        if place.last_number > said:
+            limit = self._deltas_left
+            found = await deltas.after(*self._scope, turn, number=said, limit=limit) if limit else []
+            if not self.add(turn, place.position, found, limit=limit):
+                return False
+        if place.position == self._cursor.position:
+            self._cursor = Cursor(revision=self._cursor.revision)
         return True
 
 

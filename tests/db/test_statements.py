@@ -33,6 +33,7 @@ _HOT = {
     ("deltas", "_FLUSH"),
     ("deltas", "_SHOWN"),
     ("deltas", "_AFTER"),
+    ("deltas", "_NEWS"),
     ("deltas", "_PLACE"),
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
