@@ -1,11 +1,13 @@
-"""The hub: wakes whoever waits in this process after a commit. A hint only; the database decides.
+"""The hub: wakes whoever waits after a commit, in this process and by way of the doorbell in others.
+
+A hint only; the database decides.
 
 A listener holds one flag and no queue, so a slow one costs nothing: it finds the flag raised, reads the
 state from the database and lowers it. A lost wake-up costs a poll interval and nothing else.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -48,10 +50,13 @@ class Listener:
 
 
 class Hub:
-    """Passes the notices of this process's commits to its listeners."""
+    """Passes notices of commits to the listeners of this process."""
 
     def __init__(self) -> None:
         self._listeners: dict[UUID | str, set[Listener]] = {}
+        self._pass_on: Callable[[Notice], None] | None = None
+        self.hears_others = False
+        """Other processes' notices arrive at present, so that who listens may look rarely by the clock."""
 
     @contextmanager
     def listening(self, to: UUID | str, *, hears_deltas: bool = False) -> Iterator[Listener]:
@@ -69,11 +74,27 @@ class Hub:
             if not group:
                 self._listeners.pop(to, None)
 
+    def pass_on_to(self, pass_on: Callable[[Notice], None] | None) -> None:
+        """Hand what this process tells to one who carries it to others; None stops that."""
+        self._pass_on = pass_on
+
     def tell(self, notice: Notice) -> None:
-        """Raise the sign of everyone whom it may concern."""
+        """Raise the sign of everyone whom it may concern, here and elsewhere."""
+        self.hear(notice)
+        if self._pass_on is not None:
+            self._pass_on(notice)
+
+    def hear(self, notice: Notice) -> None:
+        """Raise the sign of everyone in this process whom it may concern."""
         for listener in self._listeners.get(notice.session_id, ()):
             if notice.is_commit or listener.hears_deltas:
                 listener.raise_sign()
         if notice.is_claimable:
             for listener in self._listeners.get(ANY_RUNNER, ()):
+                listener.raise_sign()
+
+    def wake_all(self) -> None:
+        """Raise every sign: nobody knows what was missed, or the process stops."""
+        for group in self._listeners.values():
+            for listener in group:
                 listener.raise_sign()

@@ -93,6 +93,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The Postgres server (15 or newer) to use; unset, the embedded server is started."""
     data_dir: Annotated[Path, _DATA_DIR] = msgspec.field(default_factory=lambda: default_data_dir(os.environ))
     """Folder of the embedded server's data and of the local key."""
+    notify_database_url: Annotated[_PostgresUrl | None, _POSTGRES_URL] = None
+    """Where the doorbell between processes connects; unset, it is `database_url`. Behind a pooler it
+    must be the server itself."""
+    doorbell: Annotated[Literal["on", "off"], Meta()] = "on"
+    """Whether processes tell one another at once of what they have written; `off`, they look by the clock."""
     pool_size_max: Annotated[int, Meta(ge=2, le=1000)] = 16
     """Database connections that this process opens at most."""
     statement_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
@@ -117,6 +122,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Time that the answer to an `Idempotency-Key` is kept."""
     key_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5
     """Time for which a revoked API key may still be accepted."""
+
+    streams_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
+    """Event streams that this process serves at once; further ones get 503."""
+    stream_comment_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 15
+    """Silence on an event stream after which a comment line shows that it is alive."""
+    stream_send_seconds_max: Annotated[float, Meta(ge=0.1, le=3600)] = 30
+    """Time in which a reader of an event stream must take what it is sent; then it is dropped."""
+    stream_poll_seconds: Annotated[float, Meta(ge=0.01, le=3600)] = 2
+    """Interval at which an event stream looks for what no doorbell told of; without a doorbell it looks
+    every `poll_interval_ms` if that is sooner."""
 
     turn_seconds_max: Annotated[float, Meta(ge=0.1, le=86_400)] = 120
     """Time that one turn may run, all its model calls together."""

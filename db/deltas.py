@@ -119,6 +119,8 @@ class NewsRow(NamedTuple):
     """Where a session stands, and what its active turn has said behind a reader."""
 
     revision: int
+    state: str
+    """Of the session."""
     turn_id: UUID | None
     """The active turn; None when there is none."""
     position: int | None
@@ -128,7 +130,7 @@ class NewsRow(NamedTuple):
 
 # One statement is one snapshot. A reader that has read all events needs nothing else, which is nearly always.
 _NEWS = """
-SELECT s.revision, t.id, t.position, d.number, d.step_id, d.kind, d.text_offset, d.text
+SELECT s.revision, s.state, t.id, t.position, d.number, d.step_id, d.kind, d.text_offset, d.text
   FROM sessions s
   LEFT JOIN turns t ON t.organization_id = s.organization_id AND t.id = s.active_turn_id
   LEFT JOIN LATERAL (
@@ -159,8 +161,9 @@ async def news(
     rows = await conn.fetch(_NEWS, organization_id, session_id, revision, position, number, limit)
     if not rows:
         return None
-    entries = [LogRow(*tuple(row)[3:]) for row in rows if row[3] is not None]
-    return NewsRow(rows[0][0], rows[0][1], rows[0][2], entries)
+    entries = [LogRow(*tuple(row)[4:]) for row in rows if row[4] is not None]
+    revision, state, turn_id, at = tuple(rows[0])[:4]
+    return NewsRow(revision=revision, state=state, turn_id=turn_id, position=at, entries=entries)
 
 
 class PlaceRow(NamedTuple):

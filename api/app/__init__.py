@@ -1,7 +1,9 @@
 """The composition root, the only place that sees everything.
 
 service       from the settings to a service that answers, and back to nothing
-composition   the parts of the service, built from the settings
+worker        the same without HTTP: runners alone
+process       what both run on: database, store, doorbell, sweeps, runners
+composition   models and runners, built from the settings
 asgi          the Litestar application
 database      the embedded or the external Postgres, migrated, as an open pool
 first_start   what an embedded service makes for the person who starts it

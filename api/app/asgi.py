@@ -19,9 +19,13 @@ from db.pool import Pool
 _CHECK_SECONDS_MAX = 2
 
 
-def build_app(settings: Settings, *, pool: Pool, store: Store, hub: Hub) -> Litestar:
+def build_state(settings: Settings, *, pool: Pool, store: Store, hub: Hub) -> RoutesState:
+    """Make what the routes work on."""
+    return RoutesState(store=store, hub=hub, settings=settings, check=_readiness(pool))
+
+
+def build_app(state: RoutesState) -> Litestar:
     """Make the application; what it runs on is opened and closed by the caller."""
-    state = RoutesState(store=store, hub=hub, settings=settings, check=_readiness(pool))
     parts = app_parts(state)
     return Litestar(
         route_handlers=[*parts.handlers, show_schema],

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from loguru import logger as log
 
@@ -39,8 +40,15 @@ async def apply_migrations(dsn: str) -> list[Applied]:
     return applied
 
 
+class Database(NamedTuple):
+    """The migrated database of an installation."""
+
+    pool: Pool
+    dsn: str
+
+
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings, *, application_name: str) -> AsyncIterator[Pool]:
+async def open_database(settings: Settings, *, application_name: str) -> AsyncIterator[Database]:
     """Open a pool on the migrated database.
 
     Raises:
@@ -56,7 +64,7 @@ async def open_database(settings: Settings, *, application_name: str) -> AsyncIt
             lock_timeout_seconds=settings.lock_timeout_ms / 1000,
         )
         try:
-            yield pool
+            yield Database(pool, dsn)
         finally:
             await pool.close()
 
@@ -68,5 +76,5 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     Raises:
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
-    async with open_database(settings, application_name="turnledger command") as pool:
-        yield Store(pool, Hub())
+    async with open_database(settings, application_name="turnledger command") as database:
+        yield Store(database.pool, Hub())

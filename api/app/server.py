@@ -9,6 +9,9 @@ from typing import Any
 
 import uvicorn
 from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.routes.streams import ABORT
 
 _BACKLOG = 2048
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -68,14 +71,24 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class Protocol(HttpToolsProtocol):
+    """HTTP of which a response can drop the connection, as it must with a reader that takes nothing."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+
+
 class Server(uvicorn.Server):
     """uvicorn that leaves signals to its caller: its own way raises them again when it is done, and the
     process would end before the database has been let go.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self.is_listening = asyncio.Event()
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and say so."""
@@ -89,11 +102,15 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Take no more requests and finish those that are open; asked again, drop them."""
+        self._on_stop()
         self.handle_exit(signal.SIGINT, None)
 
 
-def make_server(app: ASGIApp, *, grace_seconds: float) -> Server:
-    """Configure uvicorn: its logging stays ours, and open requests get `grace_seconds` when it stops."""
+def make_server(app: ASGIApp, *, grace_seconds: float, on_stop: Callable[[], None]) -> Server:
+    """Configure uvicorn: its logging stays ours, and open requests get `grace_seconds` when it stops.
+
+    `on_stop` is called first and has whoever waits, or streams, come to an end.
+    """
     return Server(
         uvicorn.Config(
             app,
@@ -101,10 +118,11 @@ def make_server(app: ASGIApp, *, grace_seconds: float) -> Server:
             access_log=False,
             lifespan="off",
             ws="none",
-            http="httptools",
+            http=Protocol,
             server_header=False,
             timeout_graceful_shutdown=max(1, round(grace_seconds)),
-        )
+        ),
+        on_stop=on_stop,
     )
 
 

@@ -2,24 +2,20 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 from loguru import logger as log
 
-from api.app import first_start, sweeps
-from api.app.asgi import build_app
-from api.app.composition import build_models, build_runner
-from api.app.database import open_database
+from api.app import first_start
+from api.app.asgi import build_app, build_state
 from api.app.host_guard import guard_host
 from api.app.local_access import LocalAccess
+from api.app.process import assembled
 from api.app.server import Server, address_of, bind, listen, make_server, on_signals
-from api.events import Hub
 from api.runner.loop import Runner
 from api.settings import Settings
-from api.store import Store
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,23 +63,17 @@ async def _assembled(
 ) -> AsyncIterator[tuple[Server, Runner, Ready]]:
     """Build every part, and take it down in reverse."""
     address = address_of(bound)
-    async with contextlib.AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_database(settings, application_name="turnledger serve"))
-        hub = Hub()
-        store = Store(pool, hub)
+    async with assembled(settings, environ, application_name="turnledger serve") as parts:
         local = None
         if settings.database_url is None:
-            local = await first_start.prepare(pool, store, settings, address=address)
-        models = build_models(settings, environ)
-        stack.push_async_callback(models.close)
-        sweeping = asyncio.create_task(sweeps.sweep_forever(pool, settings))
-        stack.push_async_callback(_ended, sweeping)
-        app = build_app(settings, pool=pool, store=store, hub=hub)
+            local = await first_start.prepare(parts.pool, parts.store, settings, address=address)
+        state = build_state(settings, pool=parts.pool, store=parts.store, hub=parts.hub)
         server = make_server(
-            guard_host(app, bound_to=settings.host), grace_seconds=settings.shutdown_grace_seconds
+            guard_host(build_app(state), bound_to=settings.host),
+            grace_seconds=settings.shutdown_grace_seconds,
+            on_stop=state.stop,
         )
-        runner = build_runner(settings, store, models, hub, name=f"{socket.gethostname()}:{os.getpid()}")
-        yield server, runner, Ready(address=address, local=local)
+        yield server, parts.runner, Ready(address=address, local=local)
 
 
 async def _run(
@@ -111,9 +101,3 @@ async def _run(
 async def _run_turns(runner: Runner, stopping: asyncio.Event) -> None:
     async with runner:
         await stopping.wait()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("serve", "run the service: API and runners in one process"),
+    "worker": Command("worker", "run turns without the API, beside any number of services"),
     "chat": Command("chat", "talk to an agent in the terminal, over the HTTP API"),
     "migrate": Command("migrate", "bring the database to this release's schema"),
     "organizations": Command("organizations", "create and list organizations"),

@@ -177,6 +177,15 @@ class MalformedPageToken(Malformed):
         super().__init__("Send `next_page_token` of the page before as it was, to the same list.")
 
 
+class MalformedEventId(Malformed):
+    """`Last-Event-ID` is not the id of an event."""
+
+    code = "malformed-event-id"
+
+    def __init__(self) -> None:
+        super().__init__("Send the `id` of the last event that was received as it was.")
+
+
 class ContradictingPreconditions(ApiError):
     """`If-Match` and `expected_revision` name different revisions."""
 

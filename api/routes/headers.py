@@ -55,6 +55,14 @@ ON_BEHALF_OF = Header(
     hint=Annotated[str, Meta(min_length=1, max_length=255)],
     description="Whom the caller acts for; recorded with what it does, not verified.",
 )
+LAST_EVENT_ID = Header(
+    name="Last-Event-ID",
+    hint=Annotated[str, Meta(max_length=100)],
+    description=(
+        "Of an event stream: the `id` of the last event that was received. The stream goes on behind it, at "
+        "any server, without a gap or a repetition."
+    ),
+)
 
 ETAG = Header(name="ETag", hint=str, description='The revision of the session, as `"7"`.')
 LOCATION = Header(name="Location", hint=str, description="Where the new thing is read.")

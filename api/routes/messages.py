@@ -1,7 +1,8 @@
 """Calls that make a turn: say something, answer again, try again. They wait for the turn unless told not to.
 
 The turn runs elsewhere, so a caller that goes away cancels nothing; and what is kept under an idempotency
-key is the turn, so a repetition joins it: 202 while it runs, 200 when it is final.
+key is the turn, so a repetition joins it: 202 while it runs, 200 when it is final. With
+`Accept: text/event-stream` the answer is the turn's stream, from its creation to its end.
 """
 
 import asyncio
@@ -16,11 +17,14 @@ from api.routes.calls import Call, Command
 from api.routes.etags import etag_of
 from api.routes.negotiation import write_applied
 from api.routes.operations import Answer, operation
+from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
+from api.routes.streams import EventStream, require_place, wants_stream
 from api.session import ids
 from api.session.commands import IfActive
 from api.store import Delta, Done, Replay
+from api.store.streaming import Cursor
 
 _HEADERS = (
     headers.ETAG,
@@ -36,6 +40,7 @@ _ANSWERS = {
             "whole document with `Prefer: return=representation`."
         ),
         struct=(SessionDelta, SessionView),
+        streams=SESSION_STREAM,
         headers=_HEADERS,
     ),
     202: Answer(
@@ -143,13 +148,26 @@ async def _make_turn(
     call: Call, command: Command[Any], do: Callable[[int | None], Awaitable[Done | Replay]]
 ) -> Response[bytes]:
     """Have the turn made, or join the one that the first call made; wait for it, and answer."""
+    is_stream = wants_stream(call)
+    if is_stream:
+        require_place(call)
     result = await call.carry_out(command, call.path("session_id"), do)
     assert result.turn_id is not None, "these commands make a turn"
     if isinstance(result, Replay):
         fields = {"Idempotency-Replayed": "true"}
+        if is_stream:
+            return _stream(call, result.turn_id, result.base_revision, fields)
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
     base_revision = result.delta.session.revision - 1
+    if is_stream:
+        return _stream(call, result.turn_id, base_revision, {"ETag": etag_of(base_revision + 1)})
     return await _join(call, result.turn_id, base_revision, delta=result.delta, fields={})
+
+
+def _stream(call: Call, turn_id: str, base_revision: int, fields: dict[str, str]) -> Response[bytes]:
+    """Answer with all that the turn does and says, from its creation on."""
+    located = {"Location": f"/v1/sessions/{call.path('session_id')}/turns/{turn_id}"}
+    return EventStream(call, Cursor(revision=base_revision), turn_id=turn_id, fields=located | fields)
 
 
 async def _join(

@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import agents, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes import agents, events, health, line, messages, openapi, previews, sessions, turns, usage
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -23,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *line.OPERATIONS,
     *messages.OPERATIONS,
     *turns.OPERATIONS,
+    *events.OPERATIONS,
     *previews.OPERATIONS,
     *agents.OPERATIONS,
     *usage.OPERATIONS,

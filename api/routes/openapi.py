@@ -8,6 +8,7 @@ import msgspec
 
 from api.routes import headers
 from api.routes.headers import Header
+from api.routes.negotiation import EVENT_STREAM
 from api.routes.operations import PATH_PARAMETERS, Answer, Operation
 from api.routes.problems import MEDIA_TYPE as PROBLEM_JSON
 from api.routes.problems import ConflictProblem, InFlightProblem, InvalidProblem, Problem
@@ -16,6 +17,12 @@ from api.routes.schema_components import components, inline, structs_within
 SECURITY_SCHEME = "apiKey"
 
 _INFO = "Revisioned chat sessions that can be rewound, resumed and billed to the token."
+
+_STREAM = (
+    "Server-sent events: `id`, to go on from by `Last-Event-ID`; `event`, one of the names in `x-events`; "
+    "`data`, JSON of the shape there. A comment line shows now and then that the stream is alive. `end` is "
+    "the last event of a stream that is over; one that breaks off without it is continued."
+)
 
 _TAGS = {
     "sessions": "Sessions: one document under one revision.",
@@ -177,7 +184,17 @@ def _answer(answer: Answer) -> dict[str, Any]:
         written["headers"] = _headers(answer.headers)
     if answer.struct is not None:
         written["content"] = {answer.media_type: {"schema": _any_of(answer.structs)}}
+    if answer.streams:
+        written.setdefault("content", {})[EVENT_STREAM] = _stream(answer.streams)
     return written
+
+
+def _stream(events: dict[str, Any]) -> dict[str, Any]:
+    """Describe an event stream; OpenAPI 3.1 has no words for its events, so an extension names their data."""
+    return {
+        "schema": {"type": "string", "description": _STREAM},
+        "x-events": {name: inline(struct) for name, struct in events.items()},
+    }
 
 
 def _problem(status: int) -> dict[str, Any]:
@@ -208,7 +225,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
             struct
             for operation in operations
             for answer in operation.answers.values()
-            for struct in answer.structs
+            for struct in (*answer.structs, *answer.streams.values())
         )
     )
     problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem)

@@ -22,10 +22,17 @@ class RoutesState:
         self.settings = settings
         self.check = check
         self.is_stopping = False
-        """Set when the service stops: calls that wait for a turn then answer that it is under way."""
+        """Set when the service stops: calls that wait for a turn answer that it is under way, streams end."""
+        self.stream_count = 0
+        """Event streams that are being served."""
         self.keys = KeyCache(store.access.caller_of, seconds=settings.key_cache_seconds)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,
             context_bytes_max=settings.context_bytes_max,
             metadata_bytes_max=settings.metadata_bytes_max,
         )
+
+    def stop(self) -> None:
+        """Have everyone who waits answer at once: the service stops."""
+        self.is_stopping = True
+        self.hub.wake_all()

@@ -1,4 +1,4 @@
-"""Turns: pages of the line, single turns, discarded futures, previews, cancelling, and the list of events."""
+"""Turns: pages of the line, single turns, discarded futures, previews, and cancelling."""
 
 from litestar import Response
 
@@ -8,15 +8,13 @@ from api.routes.calls import Call
 from api.routes.etags import etag_of
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_integer, write_page_token
-from api.routes.schemas.queries import EventListQuery, PageQuery, TurnListQuery
+from api.routes.schemas.queries import PageQuery, TurnListQuery
 from api.routes.schemas.requests import Cancel
 from api.routes.schemas.sessions import (
     DiscardedFuturePage,
-    EventPage,
     TurnPage,
     TurnView,
     discarded_future_view,
-    event_view,
     session_delta,
     turn_view,
 )
@@ -142,37 +140,12 @@ async def list_discarded_turns(call: Call) -> Response[bytes]:
     return respond(_turn_page(page))
 
 
-@operation(
-    "GET",
-    "/v1/sessions/{session_id}/events",
-    operation_id="listEvents",
-    tag="sessions",
-    summary="List what each revision did",
-    query=EventListQuery,
-    answers={200: Answer(description="Events by revision.", struct=EventPage)},
-)
-async def list_events(call: Call) -> Response[bytes]:
-    """Exactly one event for each revision, without gaps."""
-    query = call.query(EventListQuery)
-    revision, events = await call.store.reading.events_after(
-        call.caller, call.path("session_id"), after=query.after, limit=query.limit
-    )
-    return respond(
-        EventPage(
-            items=tuple(event_view(event) for event in events),
-            next=events[-1].revision if events else query.after,
-            revision=revision,
-        )
-    )
-
-
 OPERATIONS = (
     list_turns,
     get_turn,
     cancel_turn,
     list_discarded_futures,
     list_discarded_turns,
-    list_events,
 )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from api.session import ids
-from api.session.document import Effect, Event, EventType
+from api.session.document import Effect, Event, EventType, SessionState
 from api.store import rows
 from api.store.base import Base, Caller, row_id
 from api.store.errors import NotFound
@@ -76,6 +76,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Where to go on."""
     has_more: bool
     """There is more already; ask again without waiting."""
+    is_over: bool = False
+    """The session has ended, and nothing will ever follow."""
 
 
 class Streaming(Base):
@@ -114,7 +116,8 @@ class Streaming(Base):
             is_all = True
             if news.turn_id is not None and news.position is not None:
                 is_all = reader.add(news.turn_id, news.position, news.entries, limit=DELTAS_MAX)
-            return reader.batch(has_more=not is_all, revision=news.revision)
+            batch = reader.batch(has_more=not is_all, revision=news.revision)
+            return msgspec.structs.replace(batch, is_over=news.state == SessionState.ENDED)
 
     async def _events_behind(self, conn: Connection, caller: Caller, row: UUID, cursor: Cursor) -> Batch:
         """Tell events, each behind what the turns that it ends have said."""

@@ -10,6 +10,7 @@ import uvicorn
 from litestar import Litestar
 
 from api.agents.definition import Definition
+from api.app.server import Protocol
 from api.models.registry import Models, ModelsConfig
 from api.routes.mounting import app_parts
 from api.routes.state import RoutesState
@@ -52,7 +53,7 @@ def make_app(state: RoutesState) -> Litestar:
 @asynccontextmanager
 async def listening(app: Litestar) -> AsyncIterator[str]:
     """Serve on a port of its own, for what only a real connection shows; yields the address."""
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none", http=Protocol)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

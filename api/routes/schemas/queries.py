@@ -60,10 +60,12 @@ class TurnListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class EventListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events of a session, in order of revision."""
 
-    after: Annotated[int, Meta(ge=0, le=REVISION_MAX)] = 0
-    """Only events of later revisions."""
+    after: Annotated[int, Meta(ge=0, le=REVISION_MAX)] | None = None
+    """Only events of later revisions. Unless said a list begins with the first, a stream with the next."""
     limit: Limit = LIMIT_DEFAULT
-    """How many items at most."""
+    """How many items at most; of a list."""
+    last_event_id: Annotated[str, Meta(max_length=100)] | None = None
+    """The same as the header field `Last-Event-ID`, which counts if both are given; of a stream."""
 
 
 class RewindPreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,59 @@
+"""What every process of the installation runs on: database, store, doorbell, sweeps, and perhaps runners."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from api.app import sweeps
+from api.app.composition import build_models, build_runner
+from api.app.database import open_database
+from api.doorbell import Doorbell
+from api.events import Hub
+from api.runner.loop import Runner
+from api.settings import Settings
+from api.store import Store
+from db.pool import Pool
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts that a process is built from."""
+
+    pool: Pool
+    hub: Hub
+    store: Store
+    runner: Runner
+    """Not running yet; with `runners` of 0 it runs nothing."""
+
+
+@contextlib.asynccontextmanager
+async def assembled(
+    settings: Settings, environ: Mapping[str, str], *, application_name: str
+) -> AsyncIterator[Parts]:
+    """Build the parts, and take them down in reverse.
+
+    Raises:
+        EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings, application_name=application_name))
+        hub = Hub()
+        store = Store(database.pool, hub)
+        models = build_models(settings, environ)
+        stack.push_async_callback(models.close)
+        own = [sweeps.sweep_forever(database.pool, settings)]
+        if settings.doorbell == "on":
+            own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
+        for work in own:
+            stack.push_async_callback(_ended, asyncio.create_task(work))
+        runner = build_runner(settings, store, models, hub, name=f"{socket.gethostname()}:{os.getpid()}")
+        yield Parts(pool=database.pool, hub=hub, store=store, runner=runner)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
