@@ -34,7 +34,7 @@ from api.models.registry import Models
 from api.runner import pricing, prompt, settling
 from api.runner.delta_log import DeltaLog
 from api.runner.hold import Hold, holding
-from api.session import commands
+from api.session import commands, ids
 from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
@@ -56,6 +56,8 @@ class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 3
     context_tokens_default: int = 8_192
     """The window of models whose size nobody has told us."""
+    stream_breaks_max: int = 1
+    """How often a call whose stream broke in the middle is made again, as a call of its own."""
     settle_seconds: float = 30
     """How long to go on trying to write a settlement while the database does not answer."""
 
@@ -142,7 +144,7 @@ class TurnRunner:
                 message = f"{self._limits.attempts_max} runs of this turn were lost."
                 return _failing(claim, TurnError(code="attempts_exhausted", message=message))
             if said is None:
-                said = await self._call(claim, hold, work, definition, made)
+                said = await self._converse(claim, hold, work, definition, made)
             return _completing(claim, definition, said)
         except ModelError as error:
             return _failing(
@@ -155,8 +157,36 @@ class TurnRunner:
                 ),
             )
 
-    async def _call(
+    async def _converse(
         self, claim: Claim, hold: Hold, work: Work, definition: Definition, made: list[StepSummary]
+    ) -> Said:
+        """Call the model, and again when its stream breaks in the middle, within the turn's time."""
+        seconds_max = min(
+            definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
+        )
+        ends_at = time.monotonic() + seconds_max
+        for _ in range(self._limits.stream_breaks_max):
+            try:
+                return await self._call(claim, hold, work, definition, made, ends_at=ends_at)
+            except ModelError as error:
+                if error.code is not ModelErrorCode.STREAM_BROKEN or time.monotonic() >= ends_at:
+                    raise
+            # What the broken call has said is in the ledger; readers drop it and hear the next one.
+            await self._deltas.flush()
+            step_id = ids.from_wire(ids.Kind.STEP, made[-1].id)
+            assert step_id is not None
+            await self._store.running.take_back(claim, step_id)
+        return await self._call(claim, hold, work, definition, made, ends_at=ends_at)
+
+    async def _call(
+        self,
+        claim: Claim,
+        hold: Hold,
+        work: Work,
+        definition: Definition,
+        made: list[StepSummary],
+        *,
+        ends_at: float,
     ) -> Said:
         """Make the model call of the turn and settle it.
 
@@ -166,9 +196,7 @@ class TurnRunner:
         """
         client, model = self._models.resolve(definition.model)
         built = await self._prompt(claim, work, definition, client.provider, model)
-        seconds_max = min(
-            definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
-        )
+        seconds_max = max(ends_at - time.monotonic(), 0.001)
         request = msgspec.structs.replace(built.request, timeout_seconds=seconds_max)
         step_id = self._store.running.new_step_id()
         intent = Intent(
@@ -202,7 +230,7 @@ class TurnRunner:
             if call.done():
                 error = _model_error(call, client.provider)
             elif not (is_stopping or hold.lost.is_set() or progress.finished):
-                message = f"The turn took longer than {seconds_max:g} seconds."
+                message = "The turn took longer than its limit."
                 error = ModelError(ModelErrorCode.TIMEOUT, message, provider=client.provider)
             lost.cancel()
             await _to_its_end(
