@@ -23,8 +23,8 @@ class ClaimedRow(NamedTuple):
 # The session's row is the one that is locked: whoever commits or claims at this moment holds it, and the
 # next candidate is taken instead. Two claims that both believe in one turn meet at the index runs_running.
 # `offered` asks its questions by subqueries, row by row along the index of pending turns: joined, they would
-# be answered for the whole backlog at every claim. It offers more than one turn, since some may be locked, and
-# looks at more than an organization may have running and queued behind.
+# be answered for the whole backlog at every claim. It offers more than one turn, since some may be locked,
+# and looks at more than an organization may have running and queued behind.
 _CLAIM = """
 WITH RECURSIVE waiting AS (
     (SELECT t.organization_id, t.created_at

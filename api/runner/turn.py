@@ -38,7 +38,7 @@ from api.session import commands
 from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
-from api.store.running import RUNNER, Claim, Intent, Publishing, Step, Work, turn_id_of
+from api.store.running import RUNNER, Claim, Intent, Known, Publishing, Step, Work, turn_id_of
 
 REPLY_CHARACTERS_MAX = 1_000_000
 """A reply that grows beyond this is cut off there; no model in use says as much in one answer."""
@@ -104,6 +104,7 @@ class TurnRunner:
     async def run(self, claim: Claim) -> None:
         """Carry a claimed turn out. Ends with the turn final, or with the run having lost it."""
         log = logger.bind(turn_id=turn_id_of(claim), attempt=claim.attempt)
+        made: list[StepSummary] = []
         work = await self._store.running.work(claim)
         if work is None:
             return
@@ -115,17 +116,21 @@ class TurnRunner:
                 lease_seconds=self._limits.lease_seconds,
                 heartbeat_seconds=self._limits.heartbeat_seconds,
             ) as hold:
-                command = await self._outcome_of_turn(claim, hold, work)
+                command = await self._outcome_of_turn(claim, hold, work, made)
                 await self._deltas.flush()
-                is_published = await self._store.running.publish(claim, command)
+                # Steps of earlier runs are in the database alone.
+                known = None if work.steps else Known(head=work.head, steps=tuple(made))
+                is_published = await self._store.running.publish(claim, command, known=known)
         except _TurnLost:
             is_published = False
         finally:
             self._deltas.forget(claim)
         log.info("turn ended" if is_published else "turn lost")
 
-    async def _outcome_of_turn(self, claim: Claim, hold: Hold, work: Work) -> Publishing:
-        """Do the turn's work; answers the command that ends it."""
+    async def _outcome_of_turn(
+        self, claim: Claim, hold: Hold, work: Work, made: list[StepSummary]
+    ) -> Publishing:
+        """Do the turn's work; answers the command that ends it, and adds the steps that were `made`."""
         agent = work.head.session.agent
         version = await self._store.agents.agent_version(claim.organization_id, agent.id, agent.version)
         definition = version.definition
@@ -136,7 +141,9 @@ class TurnRunner:
             if said is None and claim.attempt > self._limits.attempts_max:
                 message = f"{self._limits.attempts_max} runs of this turn were lost."
                 return _failing(claim, TurnError(code="attempts_exhausted", message=message))
-            return _completing(claim, definition, said or await self._call(claim, hold, work, definition))
+            if said is None:
+                said = await self._call(claim, hold, work, definition, made)
+            return _completing(claim, definition, said)
         except ModelError as error:
             return _failing(
                 claim,
@@ -148,7 +155,9 @@ class TurnRunner:
                 ),
             )
 
-    async def _call(self, claim: Claim, hold: Hold, work: Work, definition: Definition) -> Said:
+    async def _call(
+        self, claim: Claim, hold: Hold, work: Work, definition: Definition, made: list[StepSummary]
+    ) -> Said:
         """Make the model call of the turn and settle it.
 
         Raises:
@@ -156,11 +165,11 @@ class TurnRunner:
             _TurnLost: the turn was taken from the run; the call is settled all the same.
         """
         client, model = self._models.resolve(definition.model)
-        made = await self._prompt(claim, work, definition, client.provider, model)
+        built = await self._prompt(claim, work, definition, client.provider, model)
         seconds_max = min(
             definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
         )
-        request = msgspec.structs.replace(made.request, timeout_seconds=seconds_max)
+        request = msgspec.structs.replace(built.request, timeout_seconds=seconds_max)
         step_id = self._store.running.new_step_id()
         intent = Intent(
             id=step_id,
@@ -168,11 +177,12 @@ class TurnRunner:
             speaker=definition.speaker_name,
             provider=client.provider,
             model=model,
+            started_at=utc_now(),
             request={
                 "instructions_sha256": hashlib.sha256(request.instructions.encode()).hexdigest(),
-                "first_turn_id": made.first_turn_id,
-                "last_turn_id": made.last_turn_id,
-                "sha256": made.sha256,
+                "first_turn_id": built.first_turn_id,
+                "last_turn_id": built.last_turn_id,
+                "sha256": built.sha256,
             },
         )
         if not await self._store.running.start_step(claim, intent):
@@ -198,7 +208,8 @@ class TurnRunner:
             await _to_its_end(
                 self._end_call(
                     claim,
-                    step_id,
+                    intent,
+                    made,
                     call,
                     progress,
                     error,
@@ -206,7 +217,7 @@ class TurnRunner:
                         provider=client.provider,
                         model=model,
                         asked_model=model,
-                        input_tokens_estimated=made.estimated_tokens,
+                        input_tokens_estimated=built.estimated_tokens,
                         text="",
                         usage=None if error is None else error.usage,
                         ended_at=utc_now(),
@@ -260,7 +271,8 @@ class TurnRunner:
     async def _end_call(
         self,
         claim: Claim,
-        step_id: UUID,
+        intent: Intent,
+        made: list[StepSummary],
         call: "asyncio.Task[None]",
         progress: _Progress,
         error: ModelError | None,
@@ -285,9 +297,10 @@ class TurnRunner:
                 outcome = settling.completed(ended, prices, finish_reason=finished.finish_reason)
             if outcome.tokens.cost is None:
                 logger.warning("no price known", provider=ended.provider, model=ended.model)
-            await self._store.running.settle(claim, step_id, outcome)
+            await self._store.running.settle(claim, intent.id, outcome)
+            made.append(settling.summary(intent, outcome))
 
-        await self._insist(write, step_id)
+        await self._insist(write, intent.id)
 
     async def _insist(self, write: Callable[[], Awaitable[object]], step_id: UUID) -> None:
         """Go on trying to settle while the database does not answer: this is money."""
