@@ -358,6 +358,9 @@ class TurnRunner:
             if step.state == "started":
                 lost = settling.lost(model=step.model or "", latency_ms=0)
                 await self._insist(partial(self._store.running.settle, claim, step.id, lost), step.id)
+        if any(step.state == "started" for step in steps):
+            # A run believed dead may have ended its call just before us: then we go on from its result.
+            steps = await self._store.running.steps(claim)
         finished = next((step for step in steps if step.kind == "model" and step.result is not None), None)
         shown = await self._store.running.shown(claim) if steps else None
         if shown is not None and (finished is None or shown[0] != finished.id):

@@ -180,26 +180,14 @@ class Running(Base):
             loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
-            steps = await runs.steps(conn, claim.organization_id, claim.turn_id)
+            steps = await _steps(conn, claim)
         head = rows.head(loaded)
-        return Work(
-            head=head,
-            turn=head.unfinished[0],
-            steps=tuple(
-                Step(
-                    id=row.id,
-                    run_id=row.run_id,
-                    kind=row.kind,
-                    purpose=row.purpose,
-                    speaker=row.speaker,
-                    provider=row.provider,
-                    model=row.model,
-                    state=row.state,
-                    result=None if row.result is None else msgspec.Raw(row.result),
-                )
-                for row in steps
-            ),
-        )
+        return Work(head=head, turn=head.unfinished[0], steps=steps)
+
+    async def steps(self, claim: Claim) -> tuple[Step, ...]:
+        """Read the steps of the claimed turn again."""
+        async with self._pool.acquire() as conn:
+            return await _steps(conn, claim)
 
     async def turns_backwards(self, claim: Claim, head: Head, *, end: int) -> AsyncIterator[Sequence[Turn]]:
         """Read the turns before position `end` of the line, newest first, a page at a time."""
@@ -374,3 +362,20 @@ class Running(Base):
 def turn_id_of(claim: Claim) -> str:
     """The claimed turn's wire id."""
     return ids.to_wire(ids.Kind.TURN, claim.turn_id)
+
+
+async def _steps(conn: Connection, claim: Claim) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            id=row.id,
+            run_id=row.run_id,
+            kind=row.kind,
+            purpose=row.purpose,
+            speaker=row.speaker,
+            provider=row.provider,
+            model=row.model,
+            state=row.state,
+            result=None if row.result is None else msgspec.Raw(row.result),
+        )
+        for row in await runs.steps(conn, claim.organization_id, claim.turn_id)
+    )
