@@ -165,6 +165,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Time that one model call may take, from request to last byte."""
     model_retries_max: Annotated[int, Meta(ge=0, le=10)] = 2
     """How often a call that failed for a passing reason is made again."""
+    model_stream_breaks_max: Annotated[int, Meta(ge=0, le=10)] = 1
+    """Times that a call whose stream broke in the middle is made again, as a call of its own."""
+    model_circuit_failures_max: Annotated[int, Meta(ge=0, le=1000)] = 5
+    """Failures of a provider in a row after which it is not called for a while; 0 always calls."""
+    model_circuit_open_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 15
+    """Time that a provider is left alone after failures in a row."""
     context_tokens_default: Annotated[int, Meta(ge=256, le=10_000_000)] = 32_000
     """Tokens of conversation sent to a model whose window is not known, unless the agent's limits say
     otherwise."""

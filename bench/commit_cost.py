@@ -82,11 +82,11 @@ async def _measure(pool: Pool, store: Store, by_length: dict[int, list[Opened]],
 async def _through_store(store: Store, session: Opened, found: Latencies, length: int) -> None:
     revision = await store.reading.revision(session.tenant.caller, session.wire_id)
     began = time.perf_counter()
-    await turns.append(store, session, expected=revision)
+    delta = await turns.append(store, session, expected=revision)
     appended = time.perf_counter()
     claimed = await turns.claim(store, session)
     was_claimed = time.perf_counter()
-    await turns.complete(store, claimed)
+    await turns.complete(store, claimed, turns.known_of(delta))
     completed = time.perf_counter()
     found["append", length].append(appended - began)
     found["claim", length].append(was_claimed - appended)
@@ -152,7 +152,7 @@ async def _branching(store: Store, session: Opened, found: Latencies, length: in
     began = time.perf_counter()
     await turns.append(store, session, expected=rewound.delta.session.revision)
     found["append there (opens a branch)", length].append(time.perf_counter() - began)
-    changed = await turns.complete(store, await turns.claim(store, session))
+    changed = await turns.complete(store, await turns.claim(store, session), None)
     await timed(
         "restore the discarded half",
         store.sessions.restore(

@@ -56,7 +56,8 @@ async def _script(pool: Pool, tenants: Sequence[Tenant]) -> pgbench.Script:
     revision = 1 + 2 * _TURN_COUNT
 
     async def turn(store: Store, *, on: Opened, expected: int) -> None:
-        await turns.complete(store, turns.right_to(on, await turns.append(store, on, expected=expected)))
+        appended = await turns.append(store, on, expected=expected)
+        await turns.complete(store, turns.right_to(on, appended), turns.known_of(appended))
 
     # The first turn also asks for the types of this connection.
     await pgbench.recorded(pool, partial(turn, on=warming_up, expected=revision))
@@ -92,7 +93,9 @@ async def _commits_per_second(store: Store, opened: Sequence[Opened], *, seconds
         revision = 1 + 2 * _TURN_COUNT
         while time.perf_counter() < began + seconds:
             appended = await turns.append(store, session, expected=revision)
-            completed = await turns.complete(store, turns.right_to(session, appended))
+            completed = await turns.complete(
+                store, turns.right_to(session, appended), turns.known_of(appended)
+            )
             revision = completed.session.revision
         return revision - (1 + 2 * _TURN_COUNT)
 

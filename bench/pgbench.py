@@ -165,7 +165,7 @@ async def run_script(
                 "--no-vacuum",
                 "--protocol=prepared",
                 f"--client={len(clients)}",
-                "--jobs=2",
+                "--jobs=1",
                 f"--time={seconds}",
                 "--define=is_ready=0",
                 "--define=turn=0",

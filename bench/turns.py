@@ -12,7 +12,7 @@ from api.session.commands import IfActive
 from api.session.document import Change, Head, Reply, StepSummary, Usage
 from api.store import Delta, Done, Store, StoredAnswer
 from api.store.base import utc_now
-from api.store.running import RUNNER, Claim, Intent, Outcome, Shown
+from api.store.running import RUNNER, Claim, Intent, Known, Outcome, Shown
 from bench.tenants import REPLY_TEXT, SPEAKER, USER_TEXT, Opened
 
 LEASE_SECONDS = 15.0
@@ -49,15 +49,21 @@ def right_to(session: Opened, appended: Delta) -> Claim:
     )
 
 
-async def complete(store: Store, claim: Claim) -> Change:
-    """Publish the reply; answers the change that was committed."""
+def known_of(appended: Delta) -> Known:
+    """What the runner of a turn that was just appended knows of it; it has made no step."""
+    unfinished = tuple(turn for turn in appended.turns if not turn.state.is_final)
+    return Known(head=Head(session=appended.session, unfinished=unfinished), steps=())
+
+
+async def complete(store: Store, claim: Claim, known: Known | None) -> Change:
+    """Publish the reply; answers the change that was committed. Without `known` the turn is read first."""
     committed: list[Change] = []
 
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
         committed.append(completion(head, turn_id=claim.turn_id, steps=steps, usage=usage, now=utc_now()))
         return committed[-1]
 
-    assert await store.running.publish(claim, command)
+    assert await store.running.publish(claim, command, known=known)
     return committed[-1]
 
 
@@ -93,6 +99,7 @@ async def call_model(store: Store, claimed: Claim) -> None:
         speaker=SPEAKER,
         provider="scripted",
         model="echo",
+        started_at=utc_now(),
         request={"instructions_sha256": "0" * 64, "first_turn": None, "sha256": "0" * 64},
     )
     assert await store.running.start_step(claimed, intent)
@@ -100,6 +107,7 @@ async def call_model(store: Store, claimed: Claim) -> None:
     for offset in range(0, len(REPLY_TEXT), size):
         piece = Shown(
             organization_id=claimed.organization_id,
+            session_id=claimed.session_id,
             run_id=claimed.run_id,
             step_id=step_id,
             offset=offset,

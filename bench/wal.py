@@ -107,7 +107,7 @@ async def _turn(store: Store, session: Opened, *, is_full: bool) -> int:
         await turns.call_model(store, claim)
     else:
         claim = turns.right_to(session, appended)
-    completed = await turns.complete(store, claim)
+    completed = await turns.complete(store, claim, None if is_full else turns.known_of(appended))
     return _payload(appended.session, appended.turns) + _payload(completed.session, completed.changed)
 
 

@@ -94,10 +94,12 @@ async def settle(
 
 
 # A run that was taken for dead, and its call settled as unknown, may still come and tell what the call cost.
+# It stays unbilled: whoever took the turn over has made a call of its own, and a turn is billed once.
 _CORRECT = """
 WITH original AS (
     SELECT organization_id, session_id, turn_id, run_id, step_id, id, attempt, speaker, purpose, provider,
-           input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens
+           input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+           billable, billable_reason
       FROM usage_entries o
      WHERE organization_id = $1 AND step_id = $2 AND corrects_id IS NULL AND source = 'unknown'
        AND cost IS NULL AND $15::text <> 'unknown'
@@ -135,8 +137,8 @@ INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id
                            cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at)
 SELECT o.organization_id, c.last_seq, $5, o.session_id, o.turn_id, o.run_id, o.step_id, o.attempt, o.id,
        o.speaker, o.purpose, o.provider, $6, $7 - o.input_tokens, $8 - o.cached_tokens,
-       $9 - o.cache_write_tokens, $10 - o.output_tokens, $11 - o.reasoning_tokens, $12, $13, $14, $19, $15,
-       $3, $16, $17, $18, $4
+       $9 - o.cache_write_tokens, $10 - o.output_tokens, $11 - o.reasoning_tokens, $12, $13, $14, $17, $15,
+       $3, o.billable, o.billable_reason, $16, $4
   FROM original o, counter c
 RETURNING seq
 """
@@ -146,6 +148,8 @@ async def correct(
     conn: Connection, organization_id: UUID, step_id: UUID, settlement: Settlement
 ) -> int | None:
     """Add what a call cost that was settled as unknown: a row of differences; answers its sequence number.
+
+    Who pays is not corrected: it stays as the original row says.
 
     None, with nothing written, when the call's cost is known or was corrected before.
 
@@ -169,8 +173,6 @@ async def correct(
         settlement.price_source,
         settlement.cost,
         settlement.source,
-        settlement.billable,
-        settlement.billable_reason,
         settlement.latency_ms,
         settlement.currency,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from api.events import Hub
+from api.models.breaker import BreakerLimits
 from api.models.limits import CallLimits
 from api.models.registry import ANTHROPIC_BASE_URL, OPENAI_BASE_URL, Endpoint, Models, ModelsConfig
 from api.runner.loop import Runner, RunnerLimits
@@ -38,6 +39,10 @@ def build_models(settings: Settings, environ: Mapping[str, str]) -> Models:
             stall_seconds=settings.model_stall_seconds,
             attempts_max=settings.model_retries_max + 1,
         ),
+        breaker=BreakerLimits(
+            failures_max=settings.model_circuit_failures_max,
+            open_seconds=settings.model_circuit_open_seconds,
+        ),
     )
     return Models(config, environ=environ)
 
@@ -55,6 +60,7 @@ def build_runner(settings: Settings, store: Store, models: Models, hub: Hub, *, 
             heartbeat_seconds=settings.heartbeat_seconds,
             turn_seconds=settings.turn_seconds_max,
             context_tokens_default=settings.context_tokens_default,
+            stream_breaks_max=settings.model_stream_breaks_max,
         ),
     )
     return Runner(store, models, hub, name=name, limits=limits)

@@ -108,6 +108,8 @@ class ModelErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     NOT_CONFIGURED = "not_configured"
     """This installation has no key, or no address, for the provider."""
+    CIRCUIT_OPEN = "circuit_open"
+    """The provider failed several times in a row, so it was not called; see `api.models.breaker`."""
     EMPTY_REPLY = "empty_reply"
     """The call came to its end, was paid for, and brought no text."""
     INTERNAL = "internal"

@@ -9,6 +9,7 @@ import msgspec
 
 from api.models.anthropic_messages import AnthropicClient
 from api.models.base import ModelClient, ModelError, ModelErrorCode
+from api.models.breaker import BreakerLimits, GuardedClient
 from api.models.limits import CallLimits
 from api.models.openai_compatible import OpenAICompatibleClient
 from api.models.scripted import ScriptedClient
@@ -41,6 +42,7 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     endpoints: Mapping[str, Endpoint] = {}
     """By the name that stands before the colon."""
     limits: CallLimits = CallLimits()
+    breaker: BreakerLimits = BreakerLimits()
 
 
 class Models:
@@ -60,7 +62,9 @@ class Models:
         """
         self._config = config
         self._environ = environ
-        self._clients: dict[str, ModelClient] = {client.provider: client for client in clients}
+        self._clients: dict[str, GuardedClient] = {
+            client.provider: GuardedClient(client, config.breaker) for client in clients
+        }
         names = [*_BUILT_IN, *config.endpoints, *(client.provider for client in clients)]
         for name in names:
             if names.count(name) > 1:
@@ -79,7 +83,8 @@ class Models:
         """The client for `provider:model`, and the model's name as `ModelRequest.model` takes it.
 
         Raises:
-            ModelError: `unknown_model` when there is no such provider, `not_configured` when it has no key.
+            ModelError: `unknown_model` when there is no such provider, `not_configured` when it has no key,
+                `circuit_open` while it is left alone after failures in a row.
         """
         provider, colon, model = name.partition(":")
         if not colon or not model:
@@ -87,7 +92,9 @@ class Models:
             raise ModelError(ModelErrorCode.UNKNOWN_MODEL, message, provider=provider)
         client = self._clients.get(provider)
         if client is None:
-            client = self._clients[provider] = self._make(provider)
+            made = self._make(provider)
+            client = self._clients[provider] = GuardedClient(made, self._config.breaker)
+        client.admit()
         return client, model
 
     async def close(self) -> None:

@@ -9,8 +9,9 @@ import msgspec
 from api.models.base import ModelError, ModelErrorCode, ModelUsage
 from api.models.tokens import estimate_text_tokens
 from api.runner import pricing
-from api.session.document import Usage
-from api.store.running import Outcome, Price
+from api.session import ids
+from api.session.document import StepSummary, Usage
+from api.store.running import Intent, Outcome, Price
 
 
 class BillableReason(StrEnum):
@@ -104,6 +105,19 @@ def lost(*, model: str, latency_ms: int) -> Outcome:
         billable_reason=BillableReason.LOST,
         latency_ms=latency_ms,
         result=None,
+    )
+
+
+def summary(intent: Intent, outcome: Outcome) -> StepSummary:
+    """The call as its turn remembers it."""
+    return StepSummary(
+        id=ids.to_wire(ids.Kind.STEP, intent.id),
+        kind="model",
+        outcome=outcome.outcome,
+        model=f"{intent.provider}:{intent.model}",
+        started_at=intent.started_at,
+        latency_ms=outcome.latency_ms,
+        usage=outcome.tokens,
     )
 
 

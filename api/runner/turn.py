@@ -34,11 +34,11 @@ from api.models.registry import Models
 from api.runner import pricing, prompt, settling
 from api.runner.delta_log import DeltaLog
 from api.runner.hold import Hold, holding
-from api.session import commands
+from api.session import commands, ids
 from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
-from api.store.running import RUNNER, Claim, Intent, Publishing, Step, Work, turn_id_of
+from api.store.running import RUNNER, Claim, Intent, Known, Publishing, Step, Work, turn_id_of
 
 REPLY_CHARACTERS_MAX = 1_000_000
 """A reply that grows beyond this is cut off there; no model in use says as much in one answer."""
@@ -56,6 +56,8 @@ class TurnLimits(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 3
     context_tokens_default: int = 8_192
     """The window of models whose size nobody has told us."""
+    stream_breaks_max: int = 1
+    """How often a call whose stream broke in the middle is made again, as a call of its own."""
     settle_seconds: float = 30
     """How long to go on trying to write a settlement while the database does not answer."""
 
@@ -104,6 +106,7 @@ class TurnRunner:
     async def run(self, claim: Claim) -> None:
         """Carry a claimed turn out. Ends with the turn final, or with the run having lost it."""
         log = logger.bind(turn_id=turn_id_of(claim), attempt=claim.attempt)
+        made: list[StepSummary] = []
         work = await self._store.running.work(claim)
         if work is None:
             return
@@ -115,17 +118,21 @@ class TurnRunner:
                 lease_seconds=self._limits.lease_seconds,
                 heartbeat_seconds=self._limits.heartbeat_seconds,
             ) as hold:
-                command = await self._outcome_of_turn(claim, hold, work)
+                command = await self._outcome_of_turn(claim, hold, work, made)
                 await self._deltas.flush()
-                is_published = await self._store.running.publish(claim, command)
+                # Steps of earlier runs are in the database alone.
+                known = None if work.steps else Known(head=work.head, steps=tuple(made))
+                is_published = await self._store.running.publish(claim, command, known=known)
         except _TurnLost:
             is_published = False
         finally:
             self._deltas.forget(claim)
         log.info("turn ended" if is_published else "turn lost")
 
-    async def _outcome_of_turn(self, claim: Claim, hold: Hold, work: Work) -> Publishing:
-        """Do the turn's work; answers the command that ends it."""
+    async def _outcome_of_turn(
+        self, claim: Claim, hold: Hold, work: Work, made: list[StepSummary]
+    ) -> Publishing:
+        """Do the turn's work; answers the command that ends it, and adds the steps that were `made`."""
         agent = work.head.session.agent
         version = await self._store.agents.agent_version(claim.organization_id, agent.id, agent.version)
         definition = version.definition
@@ -136,7 +143,9 @@ class TurnRunner:
             if said is None and claim.attempt > self._limits.attempts_max:
                 message = f"{self._limits.attempts_max} runs of this turn were lost."
                 return _failing(claim, TurnError(code="attempts_exhausted", message=message))
-            return _completing(claim, definition, said or await self._call(claim, hold, work, definition))
+            if said is None:
+                said = await self._converse(claim, hold, work, definition, made)
+            return _completing(claim, definition, said)
         except ModelError as error:
             return _failing(
                 claim,
@@ -148,7 +157,37 @@ class TurnRunner:
                 ),
             )
 
-    async def _call(self, claim: Claim, hold: Hold, work: Work, definition: Definition) -> Said:
+    async def _converse(
+        self, claim: Claim, hold: Hold, work: Work, definition: Definition, made: list[StepSummary]
+    ) -> Said:
+        """Call the model, and again when its stream breaks in the middle, within the turn's time."""
+        seconds_max = min(
+            definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
+        )
+        ends_at = time.monotonic() + seconds_max
+        for _ in range(self._limits.stream_breaks_max):
+            try:
+                return await self._call(claim, hold, work, definition, made, ends_at=ends_at)
+            except ModelError as error:
+                if error.code is not ModelErrorCode.STREAM_BROKEN or time.monotonic() >= ends_at:
+                    raise
+            # What the broken call has said is in the ledger; readers drop it and hear the next one.
+            await self._deltas.flush()
+            step_id = ids.from_wire(ids.Kind.STEP, made[-1].id)
+            assert step_id is not None
+            await self._store.running.take_back(claim, step_id)
+        return await self._call(claim, hold, work, definition, made, ends_at=ends_at)
+
+    async def _call(
+        self,
+        claim: Claim,
+        hold: Hold,
+        work: Work,
+        definition: Definition,
+        made: list[StepSummary],
+        *,
+        ends_at: float,
+    ) -> Said:
         """Make the model call of the turn and settle it.
 
         Raises:
@@ -156,11 +195,9 @@ class TurnRunner:
             _TurnLost: the turn was taken from the run; the call is settled all the same.
         """
         client, model = self._models.resolve(definition.model)
-        made = await self._prompt(claim, work, definition, client.provider, model)
-        seconds_max = min(
-            definition.limits.turn_seconds or self._limits.turn_seconds, self._limits.turn_seconds
-        )
-        request = msgspec.structs.replace(made.request, timeout_seconds=seconds_max)
+        built = await self._prompt(claim, work, definition, client.provider, model)
+        seconds_max = max(ends_at - time.monotonic(), 0.001)
+        request = msgspec.structs.replace(built.request, timeout_seconds=seconds_max)
         step_id = self._store.running.new_step_id()
         intent = Intent(
             id=step_id,
@@ -168,11 +205,12 @@ class TurnRunner:
             speaker=definition.speaker_name,
             provider=client.provider,
             model=model,
+            started_at=utc_now(),
             request={
                 "instructions_sha256": hashlib.sha256(request.instructions.encode()).hexdigest(),
-                "first_turn_id": made.first_turn_id,
-                "last_turn_id": made.last_turn_id,
-                "sha256": made.sha256,
+                "first_turn_id": built.first_turn_id,
+                "last_turn_id": built.last_turn_id,
+                "sha256": built.sha256,
             },
         )
         if not await self._store.running.start_step(claim, intent):
@@ -192,13 +230,14 @@ class TurnRunner:
             if call.done():
                 error = _model_error(call, client.provider)
             elif not (is_stopping or hold.lost.is_set() or progress.finished):
-                message = f"The turn took longer than {seconds_max:g} seconds."
+                message = "The turn took longer than its limit."
                 error = ModelError(ModelErrorCode.TIMEOUT, message, provider=client.provider)
             lost.cancel()
             await _to_its_end(
                 self._end_call(
                     claim,
-                    step_id,
+                    intent,
+                    made,
                     call,
                     progress,
                     error,
@@ -206,7 +245,7 @@ class TurnRunner:
                         provider=client.provider,
                         model=model,
                         asked_model=model,
-                        input_tokens_estimated=made.estimated_tokens,
+                        input_tokens_estimated=built.estimated_tokens,
                         text="",
                         usage=None if error is None else error.usage,
                         ended_at=utc_now(),
@@ -260,7 +299,8 @@ class TurnRunner:
     async def _end_call(
         self,
         claim: Claim,
-        step_id: UUID,
+        intent: Intent,
+        made: list[StepSummary],
         call: "asyncio.Task[None]",
         progress: _Progress,
         error: ModelError | None,
@@ -285,9 +325,10 @@ class TurnRunner:
                 outcome = settling.completed(ended, prices, finish_reason=finished.finish_reason)
             if outcome.tokens.cost is None:
                 logger.warning("no price known", provider=ended.provider, model=ended.model)
-            await self._store.running.settle(claim, step_id, outcome)
+            await self._store.running.settle(claim, intent.id, outcome)
+            made.append(settling.summary(intent, outcome))
 
-        await self._insist(write, step_id)
+        await self._insist(write, intent.id)
 
     async def _insist(self, write: Callable[[], Awaitable[object]], step_id: UUID) -> None:
         """Go on trying to settle while the database does not answer: this is money."""
@@ -317,6 +358,9 @@ class TurnRunner:
             if step.state == "started":
                 lost = settling.lost(model=step.model or "", latency_ms=0)
                 await self._insist(partial(self._store.running.settle, claim, step.id, lost), step.id)
+        if any(step.state == "started" for step in steps):
+            # A run believed dead may have ended its call just before us: then we go on from its result.
+            steps = await self._store.running.steps(claim)
         finished = next((step for step in steps if step.kind == "model" and step.result is not None), None)
         shown = await self._store.running.shown(claim) if steps else None
         if shown is not None and (finished is None or shown[0] != finished.id):

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 
@@ -27,6 +28,7 @@ def to_wire(kind: Kind, value: UUID) -> str:
     return f"{kind.value}_{value.hex}"
 
 
+@lru_cache(maxsize=4096)
 def from_wire(kind: Kind, wire_id: str) -> UUID | None:
     """Read a wire id of this kind; None when it is not one, so that callers answer as for a missing id."""
     prefix, _, digits = wire_id.partition("_")

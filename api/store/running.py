@@ -15,6 +15,7 @@ import msgspec
 from api.events import Notice
 from api.session import codec, ids
 from api.session.document import Actor, Change, Head, StepSummary, Turn, Usage
+from api.session.usage import total_usage
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base
 from api.store.partial import steps_of
@@ -69,6 +70,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner knows of its turn without asking the database."""
+
+    head: Head
+    """As it was when the turn was claimed."""
+    steps: tuple[StepSummary, ...]
+    """All finished steps of the turn, in the order in which they were started."""
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that is about to be made."""
 
@@ -77,6 +87,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     speaker: str
     provider: str
     model: str
+    started_at: datetime
     request: dict[str, object]
     """By reference: digest of the instructions, first and last turn, sha256 of the request."""
 
@@ -169,26 +180,14 @@ class Running(Base):
             loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
-            steps = await runs.steps(conn, claim.organization_id, claim.turn_id)
+            steps = await _steps(conn, claim)
         head = rows.head(loaded)
-        return Work(
-            head=head,
-            turn=head.unfinished[0],
-            steps=tuple(
-                Step(
-                    id=row.id,
-                    run_id=row.run_id,
-                    kind=row.kind,
-                    purpose=row.purpose,
-                    speaker=row.speaker,
-                    provider=row.provider,
-                    model=row.model,
-                    state=row.state,
-                    result=None if row.result is None else msgspec.Raw(row.result),
-                )
-                for row in steps
-            ),
-        )
+        return Work(head=head, turn=head.unfinished[0], steps=steps)
+
+    async def steps(self, claim: Claim) -> tuple[Step, ...]:
+        """Read the steps of the claimed turn again."""
+        async with self._pool.acquire() as conn:
+            return await _steps(conn, claim)
 
     async def turns_backwards(self, claim: Claim, head: Head, *, end: int) -> AsyncIterator[Sequence[Turn]]:
         """Read the turns before position `end` of the line, newest first, a page at a time."""
@@ -217,7 +216,7 @@ class Running(Base):
             speaker=intent.speaker,
             provider=intent.provider,
             model=intent.model,
-            started_at=self._clock(),
+            started_at=intent.started_at,
             request=msgspec.json.encode(intent.request),
         )
         async with self._pool.acquire() as conn:
@@ -316,20 +315,20 @@ class Running(Base):
 
         return await retry_serialization(attempt)
 
-    async def publish(
-        self, claim: Claim, command: Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
-    ) -> bool:
+    async def publish(self, claim: Claim, command: Publishing, *, known: Known | None = None) -> bool:
         """Commit what the run has brought, with the turn's steps and their cost.
 
-        A revision that moved meanwhile (a rename, a queued message) is no obstacle: the session is locked
-        and the command applied to the state found. Only a raised epoch loses; then False, with nothing
-        written.
+        With what is `known` of the turn that is one round trip, as long as nobody has moved the revision. A
+        revision that moved meanwhile (a rename, a queued message) is no obstacle: the session is locked and
+        the command applied to the state found. Only a raised epoch loses; then False, with nothing written.
         """
 
         async def attempt() -> bool:
             async with self._pool.acquire() as conn:
-                if await self._publish(conn, claim, command):
-                    return True
+                if known is not None:
+                    spent = total_usage(step.usage for step in known.steps if step.usage is not None)
+                    if await self._swap(conn, claim, command(known.head, known.steps, spent)):
+                        return True
                 async with conn.transaction():
                     await sessions.lock(conn, claim.organization_id, claim.session_id)
                     return await self._publish(conn, claim, command)
@@ -338,17 +337,14 @@ class Running(Base):
         self._hub.tell(Notice(session_id=claim.session_id, is_claimable=is_published))
         return is_published
 
-    async def _publish(
-        self,
-        conn: Connection,
-        claim: Claim,
-        command: Publishing,
-    ) -> bool:
+    async def _publish(self, conn: Connection, claim: Claim, command: Publishing) -> bool:
         loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
         if loaded is None or loaded.epoch != claim.epoch:
             return False
         steps, spent = await steps_of(conn, claim.organization_id, claim.turn_id)
-        change = command(rows.head(loaded), steps, spent)
+        return await self._swap(conn, claim, command(rows.head(loaded), steps, spent))
+
+    async def _swap(self, conn: Connection, claim: Claim, change: Change) -> bool:
         return await commits.swap(
             conn,
             claim.organization_id,
@@ -366,3 +362,20 @@ class Running(Base):
 def turn_id_of(claim: Claim) -> str:
     """The claimed turn's wire id."""
     return ids.to_wire(ids.Kind.TURN, claim.turn_id)
+
+
+async def _steps(conn: Connection, claim: Claim) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            id=row.id,
+            run_id=row.run_id,
+            kind=row.kind,
+            purpose=row.purpose,
+            speaker=row.speaker,
+            provider=row.provider,
+            model=row.model,
+            state=row.state,
+            result=None if row.result is None else msgspec.Raw(row.result),
+        )
+        for row in await runs.steps(conn, claim.organization_id, claim.turn_id)
+    )

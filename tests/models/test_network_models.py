@@ -378,7 +378,7 @@ async def test_an_unreachable_provider_is_unavailable(models: Models, provider: 
     client, model = models.resolve("local:m-1")
     await provider.stop()
 
-    heard = await call(client, model=model, timeout_seconds=0.5)
+    heard = await call(client, model=model, timeout_seconds=10)
 
     assert heard.error is not None
     assert heard.error.code is ModelErrorCode.PROVIDER_UNAVAILABLE

@@ -13,6 +13,8 @@ from api.runner.loop import Runner, RunnerLimits
 from api.session import ids
 from api.session.document import Turn, TurnState
 from api.store.base import utc_now
+from api.store.partial import steps_of
+from api.store.rows import turn_uuid
 from api.store.running import Intent, Price
 from db.pool import Pool
 from tests.factories import World, delta_of, make_world, rendered
@@ -71,6 +73,9 @@ async def test_a_pending_turn_is_answered_and_its_call_is_in_the_ledger(pool: Po
     assert entry.cost == expected
     assert turn.usage is not None
     assert turn.usage.cost == expected
+    async with pool.acquire() as conn:
+        of_the_rows = await steps_of(conn, world.caller.organization_id, turn_uuid(turn_id))
+    assert (turn.steps, turn.usage) == of_the_rows, "what the runner knew is what the database holds"
     assert (await world.store.reading.usage_totals(world.caller)).usage.cost == expected
 
 
@@ -191,6 +196,7 @@ async def test_a_call_that_a_dead_process_left_open_is_settled_as_unknown(pool: 
         speaker="Ada",
         provider="scripted",
         model="echo",
+        started_at=utc_now(),
         request={},
     )
     assert await world.store.running.start_step(claim, intent)
@@ -212,7 +218,7 @@ async def crashing_before_publish(world: World) -> AsyncIterator[None]:
     """A runner that dies between the settlement of a call and the commit of its turn."""
     publish: Callable[..., Awaitable[bool]] = world.store.running.publish
 
-    async def crash(*_: object) -> bool:
+    async def crash(*_: object, **__: object) -> bool:
         raise ConnectionError
 
     with pytest.MonkeyPatch.context() as patch:

@@ -20,7 +20,7 @@ from tests.runner.test_loop import until_final
 
 @asynccontextmanager
 async def conversation(
-    pool: Pool, *, limits: CallLimits | None = None, turn_seconds: float = 20
+    pool: Pool, *, limits: CallLimits | None = None, turn_seconds: float = 20, stream_breaks_max: int = 0
 ) -> AsyncIterator[tuple[World, FakeProvider]]:
     """An organization whose agent talks to the fake provider, and a runner."""
     async with FakeProvider() as provider:
@@ -29,7 +29,9 @@ async def conversation(
         )
         models = Models(config, environ={})
         world = await make_world(pool, definition=Definition(model="fake:model-1", instructions="Be brief."))
-        runner_limits = RunnerLimits(turn=TurnLimits(turn_seconds=turn_seconds))
+        runner_limits = RunnerLimits(
+            turn=TurnLimits(turn_seconds=turn_seconds, stream_breaks_max=stream_breaks_max)
+        )
         async with Runner(world.store, models, world.hub, name="test", limits=runner_limits):
             yield world, provider
         await models.close()
@@ -160,3 +162,34 @@ async def test_a_model_without_a_key_fails_the_turn_and_makes_no_call(pool: Pool
     assert turn.error is not None
     assert turn.error.code == "not_configured"
     assert await ledger(world) == []
+
+
+async def test_a_stream_that_breaks_is_called_again_with_a_ledger_row_of_its_own(pool: Pool) -> None:
+    async with conversation(pool, stream_breaks_max=1) as (world, provider):
+        provider.plans.extend([Plan(words=4, cut_after=2), Plan(text="Whole.")])
+        session_id = (await world.session()).session.id
+
+        turn = await ask(world, session_id, 1)
+
+    entries = await ledger(world)
+    log = await pool.fetch("SELECT kind, text FROM deltas ORDER BY number")
+    assert (turn.state, turn.replies[0].text) == (TurnState.COMPLETED, "Whole.")
+    assert [(e.outcome, e.billable) for e in entries] == [("failed", False), ("completed", True)]
+    assert [step.outcome for step in turn.steps] == ["failed", "completed"]
+    kinds = [row["kind"] for row in log]
+    restarted_at = kinds.index("restarted")
+    assert "".join(row["text"] for row in log[:restarted_at]) == "word0 word1 "
+    assert "".join(row["text"] for row in log[restarted_at:]) == "Whole."
+
+
+async def test_a_stream_that_breaks_again_fails_the_turn(pool: Pool) -> None:
+    async with conversation(pool, stream_breaks_max=1) as (world, provider):
+        provider.plans.extend([Plan(words=4, cut_after=2), Plan(words=4, cut_after=1)])
+        session_id = (await world.session()).session.id
+
+        turn = await ask(world, session_id, 1)
+
+    assert turn.state is TurnState.FAILED
+    assert turn.error is not None
+    assert turn.error.code == "stream_broken"
+    assert len(await ledger(world)) == 2

@@ -150,3 +150,31 @@ async def test_a_blank_reply_found_after_the_last_attempt_fails_the_turn(pool: P
 
     assert turn.error is not None
     assert turn.error.code == "empty_reply"
+
+
+async def test_a_call_that_ends_while_its_turn_is_taken_over_is_not_made_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, session_id = await world_with(pool)
+    turn_id = (await world.append(session_id, 1)).turns[0].id
+    running = world.store.running
+    late = await running.claim(runner="late", lease_seconds=15)
+    assert late is not None
+    step_id = running.new_step_id()
+    assert await running.start_step(late, intent(step_id))
+    await pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
+    settle = running.settle
+
+    async def just_too_late(*args: Any) -> bool:
+        assert await settle(late, step_id, outcome({"text": "Late.", "finish_reason": "stop"}))
+        monkeypatch.setattr(running, "settle", settle)
+        return await settle(*args)
+
+    monkeypatch.setattr(running, "settle", just_too_late)
+    client = Held()
+    async with runner(world, client):
+        turn = await until_final(world, session_id, turn_id)
+
+    assert [reply.text for reply in turn.replies] == ["Late."]
+    assert not client.spoke.is_set()
+    assert [(entry.outcome, entry.billable) for entry in await ledger(world)] == [("completed", True)]

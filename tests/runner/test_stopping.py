@@ -1,6 +1,7 @@
 """A runner that stops leaves no turn behind that waits for a lease to run out."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,8 @@ async def test_a_turn_whose_claim_was_under_way_is_handed_back(
     claim_now = world.store.running.claim
     is_claimed, may_answer = asyncio.Event(), asyncio.Event()
 
-    async def claim_slowly(*, runner: str, lease_seconds: float) -> Claim | None:
-        claim = await claim_now(runner=runner, lease_seconds=lease_seconds)
+    async def claim_slowly(**options: Any) -> Claim | None:
+        claim = await claim_now(**options)
         is_claimed.set()
         await may_answer.wait()
         return claim

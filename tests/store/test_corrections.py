@@ -58,3 +58,18 @@ async def test_the_real_figures_of_a_call_settled_as_lost_become_a_correction(
         assert (told.input_tokens, told.cost, told.unknown_count) == (7, late.tokens.cost, unknown_count)
     assert totals.call_count == 1
     assert await diagnosis(world) == []
+
+
+async def test_a_correction_leaves_the_call_that_was_settled_as_lost_unbilled(pool: Pool) -> None:
+    world = await make_world(pool)
+    await world.append((await world.session()).session.id, 1)
+    claim, running = await claimed(world), world.store.running
+    step_id = running.new_step_id()
+    assert await running.start_step(claim, intent(step_id))
+    assert await running.settle(claim, step_id, LOST)
+    assert KNOWN.is_billable
+
+    assert await running.settle(claim, step_id, KNOWN)
+
+    entries, _ = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=10)
+    assert [(entry.billable, entry.billable_reason) for entry in entries] == [(False, "lost")] * 2

@@ -10,6 +10,7 @@ import pytest
 from api.session.commands import IfActive
 from api.session.document import Usage
 from api.store import Done, Idempotency, NotFound, Replay, RevisionConflict
+from api.store.base import utc_now
 from api.store.running import Intent, Outcome
 from db.pool import Pool
 from tests.factories import World, completing, delta_of, make_world, rendered
@@ -295,7 +296,15 @@ def _key(number: int) -> Idempotency:
 
 
 def intent(step_id: UUID) -> Intent:
-    return Intent(id=step_id, purpose="reply", speaker="Ada", provider="scripted", model="echo", request={})
+    return Intent(
+        id=step_id,
+        purpose="reply",
+        speaker="Ada",
+        provider="scripted",
+        model="echo",
+        started_at=utc_now(),
+        request={},
+    )
 
 
 def outcome(result: dict[str, object] | None = None) -> Outcome:

@@ -1,9 +1,10 @@
 """The fence: a run that has lost its turn writes nothing any more, except what it has spent."""
 
 import pytest
+from msgspec import UNSET
 
 from api.session.document import TurnState
-from api.store.running import Claim, Shown
+from api.store.running import Claim, Known, Shown
 from db.pool import Pool
 from tests.factories import World, completing, make_world, rendered
 from tests.store.test_races import intent, outcome
@@ -128,3 +129,24 @@ async def test_a_turn_handed_back_is_claimed_at_once_and_continues_the_attempt(p
     second = await claimed(world)
 
     assert (second.attempt, second.turn_id) == (1, first.turn_id)
+
+
+async def test_what_is_known_of_a_turn_is_no_obstacle_when_the_revision_has_moved(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    claim = await claimed(world)
+    work = await world.store.running.work(claim)
+    assert work is not None
+    await world.store.sessions.update(
+        world.caller, session_id, name="Renamed", metadata=UNSET, metadata_bytes_max=1_000, expected=2
+    )
+
+    is_published = await world.store.running.publish(
+        claim, completing(claim, "Done."), known=Known(head=work.head, steps=())
+    )
+
+    document = await world.store.reading.document(world.caller, session_id)
+    assert is_published
+    assert (document.session.revision, document.session.name) == (4, "Renamed")
+    assert document.turns[0].replies[0].text == "Done."

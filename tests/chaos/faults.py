@@ -1,0 +1,175 @@
+"""What goes wrong during a run: kills, pauses and crash points, each kind of process by a task of its own."""
+
+import asyncio
+import random
+import signal
+import time
+
+import msgspec
+
+from tests.chaos.crash_points import CRASH_POINTS
+from tests.chaos.scenarios import Scenario
+from tests.chaos.stage import LEASE_SECONDS, Node, Stage
+
+_CRASH_SECONDS_MAX = 15
+_RARE = frozenset({"after text was taken back", "while a turn is handed back", "before a repetition is answered"})
+_ON_DRAIN = "while a turn is handed back"
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What has gone wrong so far."""
+
+    server_kills: int = 0
+    worker_kills: int = 0
+    postgres_kills: int = 0
+    pauses: int = 0
+    drains: int = 0
+    passed: dict[str, int] = {}
+    """How often a process died at each crash point."""
+    last_fault_at: float = 0
+
+    @property
+    def kills(self) -> int:
+        """All kill -9."""
+        return self.server_kills + self.worker_kills + self.postgres_kills
+
+
+class Faults:
+    """Harms the stage until it is cancelled; whoever cancels calms the stage down."""
+
+    def __init__(self, stage: Stage, scenario: Scenario, *, seed: int) -> None:
+        self._stage = stage
+        self._scenario = scenario
+        self._random = random.Random(seed)
+        self.tally = Tally()
+
+    @property
+    def missing_points(self) -> list[str]:
+        """Crash points that no process has died at yet."""
+        return [point for point in self._scenario.crash_points if point not in self.tally.passed]
+
+    async def run(self) -> None:
+        """Go on harming."""
+        scenario = self._scenario
+        async with asyncio.TaskGroup() as group:
+            if scenario.kills_servers:
+                group.create_task(self._harm(self._stage.servers, "server", is_random=True))
+            if scenario.kills_workers or scenario.crash_points:
+                group.create_task(self._harm(self._stage.workers, "worker", is_random=scenario.kills_workers))
+            if scenario.pauses:
+                group.create_task(self._make_zombies())
+            if scenario.kills_postgres:
+                group.create_task(self._harm_postgres())
+
+    async def _harm(self, nodes: list[Node], role: str, *, is_random: bool) -> None:
+        is_points_turn = True
+        while True:
+            await self._wait()
+            node = self._random.choice(nodes)
+            missing = [point for point in self.missing_points if CRASH_POINTS[point].where == role]
+            if not missing and not is_random:
+                # All points were passed, and points are all there is to do: pass them again.
+                missing = [point for point in self._scenario.crash_points if CRASH_POINTS[point].where == role]
+            if missing and (is_points_turn or not is_random):
+                await self._crash(node, self._random.choice(missing), nodes)
+            else:
+                await self._random_harm(node)
+            is_points_turn = not is_points_turn
+
+    async def _crash(self, node: Node, point: str, nodes: list[Node]) -> None:
+        """Start a process anew with a crash point armed, and wait until it has died there."""
+        self._kill(node)
+        count = 1 if point in _RARE else self._random.randint(1, 12)
+        node.start(crash=f"{point}:{count}")
+        await node.ready()
+        deadline = time.monotonic() + _CRASH_SECONDS_MAX
+        while time.monotonic() < deadline and not await node.ended(1.5):
+            if point == _ON_DRAIN:
+                node.signal(signal.SIGTERM)
+            elif point in _RARE and node.role == "worker":
+                # Text is taken back by whoever takes a turn over.
+                victim = self._random.choice([other for other in nodes if other is not node])
+                self._kill(victim)
+                victim.start()
+                await victim.ready()
+        if node.passed() == point:
+            self.tally.passed[point] = self.tally.passed.get(point, 0) + 1
+            self._count(node)
+        node.kill()
+        node.start()
+        await node.ready()
+
+    async def _random_harm(self, node: Node) -> None:
+        match self._random.choice(("kill", "kill", "pause", "drain")):
+            case "kill":
+                self._kill(node)
+                await asyncio.sleep(self._random.uniform(0, 1))
+            case "pause":
+                await self._pause(node, self._random.uniform(0.3, 2 * LEASE_SECONDS))
+                return
+            case _:
+                self.tally.drains += 1
+                node.signal(signal.SIGTERM)
+                if not await node.ended(15):
+                    raise AssertionError(f"{node.name} did not end on SIGTERM: see {node.log}")
+        node.start()
+        await node.ready()
+
+    async def _make_zombies(self) -> None:
+        """Stop workers at a point until others have their turns, and let them go on."""
+        while True:
+            point = self._random.choice(self._scenario.pauses)
+            node = self._random.choice(self._stage.workers)
+            node.kill()
+            node.start(crash=f"{point}:pause")
+            await node.ready()
+            deadline = time.monotonic() + _CRASH_SECONDS_MAX
+            while node.passed() is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+            # Others take over when the lease ends, and are then in the midst of the reply.
+            await asyncio.sleep(LEASE_SECONDS + 1.2)
+            self.tally.pauses += 1
+            self.tally.last_fault_at = time.monotonic()
+            node.signal(signal.SIGCONT)
+            await asyncio.sleep(2)
+
+    async def _harm_postgres(self) -> None:
+        while True:
+            await self._wait()
+            await self._wait()
+            if self._random.random() < 0.3 and self._scenario.kills_workers:
+                self.tally.pauses += 1
+                self._stage.postgres.pause()
+                try:
+                    await asyncio.sleep(self._random.uniform(0.2, 3))
+                finally:
+                    self._stage.postgres.go_on()
+            else:
+                self.tally.postgres_kills += 1
+                self._stage.postgres.kill()
+                # Whoever cancels us must find it running.
+                await asyncio.shield(self._stage.postgres.start())
+            self.tally.last_fault_at = time.monotonic()
+
+    async def _pause(self, node: Node, seconds: float) -> None:
+        self.tally.pauses += 1
+        node.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            node.signal(signal.SIGCONT)
+            self.tally.last_fault_at = time.monotonic()
+
+    def _kill(self, node: Node) -> None:
+        node.kill()
+        self._count(node)
+
+    def _count(self, node: Node) -> None:
+        if node.role == "server":
+            self.tally.server_kills += 1
+        else:
+            self.tally.worker_kills += 1
+        self.tally.last_fault_at = time.monotonic()
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(self._random.expovariate(1 / self._scenario.pause_seconds))

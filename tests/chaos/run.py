@@ -1,0 +1,136 @@
+"""One run: the stage is set, clients talk while things break, all comes to rest, and the checker judges."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from api.events import Hub
+from api.runner.leaks import settle_leaked
+from api.store import Store
+from db.pool import open_pool
+from tests.chaos.checker import Violation, check
+from tests.chaos.clients import Clients
+from tests.chaos.facts import Facts, read_facts
+from tests.chaos.faults import Faults, Tally
+from tests.chaos.history import History, Outcome
+from tests.chaos.mutants import Mutant
+from tests.chaos.scenarios import Scenario
+from tests.chaos.stage import LEASE_SECONDS, Stage
+
+_LOOK_SECONDS = 0.25
+_END_SECONDS_MAX = 90
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What became of a run."""
+
+    seed: int
+    seconds: float
+    tally: Tally
+    history: History
+    facts: Facts
+    quiet_seconds: float | None
+    """From the last fault until every turn was final; None when that did not come."""
+    network_faults: int
+    violations: list[Violation]
+    shortfalls: list[str]
+    """What the run was to reach and did not: then it has proven nothing."""
+    folder: Path
+    """Logs of the processes, and the cluster."""
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing was violated, and the run was what it should be."""
+        return not self.violations and not self.shortfalls
+
+
+Progress = Callable[[float, History, Faults], None]
+
+
+async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progress: Progress) -> Result:
+    """Run a scenario from beginning to end."""
+    began_at = time.monotonic()
+    history = History()
+    async with Stage(seed=seed, mutant=mutant, network=scenario.network) as stage:
+        conversations = await stage.conversations(scenario.conversations, organizations=scenario.organizations)
+        clients = Clients(stage.addresses, history, scenario.manners, seed=seed)
+        faults = Faults(stage, scenario, seed=seed)
+        talking = asyncio.create_task(clients.run(conversations, clients_each=scenario.clients_each))
+        harming = asyncio.create_task(faults.run())
+        try:
+            await _until_enough(scenario, history, faults, (talking, harming), progress)
+        finally:
+            harming.cancel()
+            await asyncio.gather(harming, return_exceptions=True)
+            clients.stop()
+        calm_at = time.monotonic()
+        await stage.calm_down()
+        async with asyncio.timeout(_END_SECONDS_MAX):
+            await talking
+        quiet_seconds = await stage.quiet(scenario.quiet_seconds_max)
+        if quiet_seconds is not None:
+            quiet_seconds = time.monotonic() - calm_at
+            await _settle_leaked(stage)
+        facts = await read_facts(stage.postgres.dsn)
+        facts.findings = await stage.findings()
+    return Result(
+        seed=seed,
+        seconds=time.monotonic() - began_at,
+        tally=faults.tally,
+        history=history,
+        facts=facts,
+        quiet_seconds=quiet_seconds,
+        network_faults=sum(proxy.fault_count for proxy in stage.proxies),
+        violations=check(history, facts, is_calm=scenario.is_calm),
+        shortfalls=_shortfalls(scenario, history, faults),
+        folder=stage.folder,
+    )
+
+
+async def _until_enough(
+    scenario: Scenario,
+    history: History,
+    faults: Faults,
+    tasks: tuple[asyncio.Task[None], asyncio.Task[None]],
+    progress: Progress,
+) -> None:
+    began_at = time.monotonic()
+    while (seconds := time.monotonic() - began_at) < scenario.seconds_max:
+        progress(seconds, history, faults)
+        if seconds >= scenario.seconds_min and not _shortfalls(scenario, history, faults):
+            return
+        for task in tasks:
+            if task.done() and task.exception() is not None:
+                task.result()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[str]:
+    turns = turn_count(history)
+    short = [f"crash point never passed: {point}" for point in faults.missing_points]
+    if turns < scenario.turns_min:
+        short.append(f"{turns} turns of {scenario.turns_min}")
+    if faults.tally.kills < scenario.kills_min:
+        short.append(f"{faults.tally.kills} kills of {scenario.kills_min}")
+    return short
+
+
+def turn_count(history: History) -> int:
+    """Turns that clients have made and been told of."""
+    return sum(
+        call.operation in ("send", "regenerate", "retry") and call.outcome is Outcome.ACKNOWLEDGED
+        for call in history.calls.values()
+    )
+
+
+async def _settle_leaked(stage: Stage) -> None:
+    """Let living processes settle what they ended, then do at once what the service does after a minute."""
+    async with await open_pool(stage.postgres.dsn, size_max=2) as pool:
+        running = Store(pool, Hub()).running
+        deadline = time.monotonic() + LEASE_SECONDS
+        while await running.leaked(older_than_seconds=0, limit=1) and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        await settle_leaked(running, older_than_seconds=0)

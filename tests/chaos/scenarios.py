@@ -1,0 +1,122 @@
+"""What a run is made of: how much is said, what goes wrong meanwhile, and when it is enough."""
+
+import msgspec
+
+from tests.chaos.clients import EVERYTHING, Manners
+from tests.chaos.crash_points import CRASH_POINTS
+
+_SLOW = "words=60 delay_ms=50"
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of run."""
+
+    manners: Manners = EVERYTHING
+    conversations: int = 24
+    organizations: int = 3
+    clients_each: int = 2
+    network: bool = False
+    """Whether the proxies cut, delay and drop."""
+    turns_min: int = 50
+    kills_min: int = 0
+    seconds_min: float = 0
+    seconds_max: float = 60
+    """Time after which the run ends, whatever was reached."""
+    crash_points: tuple[str, ...] = ()
+    """Each must be passed at least once."""
+    pauses: tuple[str, ...] = ()
+    """Points before which workers are stopped for longer than a lease, again and again."""
+    kills_servers: bool = False
+    kills_workers: bool = False
+    kills_postgres: bool = False
+    pause_seconds: float = 3
+    """Between two faults of one kind, on average."""
+    quiet_seconds_max: float = 60
+    """Time in which every turn must be final after the last fault."""
+
+    @property
+    def is_calm(self) -> bool:
+        """Nothing happens to a process that runs turns."""
+        return not (self.network or self.kills_workers or self.kills_postgres or self.pauses or self.crash_points)
+
+
+def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
+    """Everything at once: what `make chaos` runs."""
+    return Scenario(
+        conversations=28,
+        network=True,
+        turns_min=turns,
+        kills_min=kills,
+        seconds_max=seconds_max,
+        crash_points=tuple(CRASH_POINTS),
+        kills_servers=True,
+        kills_workers=True,
+        kills_postgres=True,
+    )
+
+
+def short(*, seconds: float) -> Scenario:
+    """The same for a fixed time, with as much of it as fits."""
+    return Scenario(
+        conversations=20,
+        network=True,
+        seconds_min=seconds,
+        seconds_max=seconds,
+        kills_servers=True,
+        kills_workers=True,
+        kills_postgres=True,
+        pause_seconds=2,
+    )
+
+
+def _talking(plan: str, **operations: int) -> Manners:
+    return Manners(operations=operations, plans={plan: 3, "words=4 delay_ms=5": 1}, any_revision=0)
+
+
+_TARGETED = Scenario(
+    conversations=12,
+    organizations=2,
+    clients_each=2,
+    turns_min=10,
+    seconds_min=14,
+    seconds_max=14,
+    quiet_seconds_max=20,
+)
+
+SCENARIOS = {
+    "crowd": msgspec.structs.replace(
+        _TARGETED,
+        conversations=6,
+        clients_each=6,
+        manners=_talking("words=2", send=50, rename=50, rewind=10),
+    ),
+    "cancels": msgspec.structs.replace(_TARGETED, manners=_talking(_SLOW, send=50, cancel=50)),
+    "lost-answers": msgspec.structs.replace(_TARGETED, network=True),
+    "zombies": msgspec.structs.replace(
+        _TARGETED,
+        manners=_talking(_SLOW, send=90, rename=10),
+        pauses=("after the model, before the ledger",),
+        seconds_min=22,
+        seconds_max=22,
+    ),
+    "silent-zombies": msgspec.structs.replace(
+        _TARGETED,
+        manners=_talking(_SLOW, send=90, rename=10),
+        pauses=("before a flush of deltas",),
+        seconds_min=22,
+        seconds_max=22,
+    ),
+    "deaths": msgspec.structs.replace(
+        _TARGETED, manners=_talking(_SLOW, send=90, rename=10), kills_workers=True
+    ),
+    "deaths-before-the-commit": msgspec.structs.replace(
+        _TARGETED,
+        manners=_talking("words=6 delay_ms=5", send=90, rename=10),
+        crash_points=("after the ledger, before the commit", "before the commit of a turn"),
+        seconds_max=30,
+    ),
+    "power-cuts": msgspec.structs.replace(
+        _TARGETED, conversations=20, kills_postgres=True, manners=_talking("words=2", send=60, rename=40)
+    ),
+}
+"""The targeted runs, each with what brings its mutants to light and little else."""
