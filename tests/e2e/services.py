@@ -20,9 +20,11 @@ _POLL_SECONDS = 0.02
 
 
 class ServiceProcess:
-    """A `turnledger serve` on a port of its own."""
+    """A `turnledger serve` on a port of its own, or another command that goes on until it is stopped."""
 
-    def __init__(self, data_dir: Path, *words: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *words: str, environ: dict[str, str] | None = None, command: str = "serve"
+    ) -> None:
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -32,7 +34,11 @@ class ServiceProcess:
         self._output = data_dir.with_name(f"{data_dir.name}-{time.monotonic_ns()}.out")
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "api", "serve", "--port", "0", "--data-dir", str(data_dir), *words],
+                [
+                    *(sys.executable, "-m", "api", command, "--data-dir", str(data_dir)),
+                    *(("--port", "0") if command == "serve" else ()),
+                    *words,
+                ],
                 cwd=ROOT,
                 env={**kept, **(environ or {})},
                 stdout=output,
@@ -63,6 +69,14 @@ class ServiceProcess:
             time.sleep(_POLL_SECONDS)
         raise AssertionError(f"the service did not become ready:\n{self.output}")
 
+    def wait_until_it_works(self) -> None:
+        """Wait until a worker says that it runs turns."""
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while "Turnledger runs turns" not in self.output:
+            assert time.monotonic() < deadline, self.output
+            assert self.process.poll() is None, self.output
+            time.sleep(_POLL_SECONDS)
+
     def client(self) -> httpx.Client:
         """A client of the API with the local key."""
         return httpx.Client(
@@ -89,9 +103,11 @@ class ServiceProcess:
 
 
 @contextlib.contextmanager
-def serving(data_dir: Path, *words: str, environ: dict[str, str] | None = None) -> Iterator[ServiceProcess]:
+def serving(
+    data_dir: Path, *words: str, environ: dict[str, str] | None = None, command: str = "serve"
+) -> Iterator[ServiceProcess]:
     """Run a service for the length of the block; not yet ready when the block begins."""
-    service = ServiceProcess(data_dir, *words, environ=environ)
+    service = ServiceProcess(data_dir, *words, environ=environ, command=command)
     try:
         yield service
     finally:
