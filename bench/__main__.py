@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("commit_cost", "wal", "commits_vs_pgbench", "http_vs_pgbench")
+BENCHMARKS = ("commit_cost", "wal", "commits_vs_pgbench", "http_vs_pgbench", "first_token", "readers")
 
 if __name__ == "__main__":
     codes = []

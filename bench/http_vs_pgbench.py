@@ -8,14 +8,10 @@ yet. Then sixteen clients of pgbench run the statements that the store was seen 
 """
 
 import asyncio
-import contextlib
 import itertools
-import os
-import re
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +21,7 @@ from bench import pgbench, turns
 from bench.database import Database, bench_database
 from bench.http_client import Account, Messages, Order
 from bench.report import ROUNDS, Ratio, run, show, show_ratios
+from bench.service import running
 from bench.tenants import USER_TEXT, Opened, Tenant, make_tenants, open_sessions, settle_down
 from db.pool import Pool, open_pool
 
@@ -34,7 +31,6 @@ _HTTP_SESSIONS = 600
 """Sessions of one connection in one round, more than it can use up."""
 _PGBENCH_SESSIONS = 1_500
 _AT_LEAST = 0.12
-_READY_SECONDS_MAX = 60
 
 _series = itertools.count(1)
 
@@ -58,10 +54,11 @@ async def main() -> bool:
         tenants = await make_tenants(Store(pool, Hub()))
         await pgbench.create_tables(pool)
         script = await _script(pool, tenants)
-        async with _service(database) as (host, port):
-            await _round(database, pool, tenants, script, host=host, port=port)
+        async with running(database.dsn, "--runners", "0") as service:
+            await _round(database, pool, tenants, script, host=service.host, port=service.port)
             rounds = [
-                await _round(database, pool, tenants, script, host=host, port=port) for _ in range(ROUNDS)
+                await _round(database, pool, tenants, script, host=service.host, port=service.port)
+                for _ in range(ROUNDS)
             ]
     return _report(rounds)
 
@@ -89,33 +86,6 @@ async def _fresh(pool: Pool, tenants: Sequence[Tenant], *, count: int) -> list[O
     series = next(_series)
     session_ids = [pgbench.numbered_id(series, number) for number in range(count)]
     return await open_sessions(pool, tenants, count=count, turn_count=0, session_ids=session_ids)
-
-
-@contextlib.asynccontextmanager
-async def _service(database: Database) -> AsyncIterator[tuple[str, int]]:
-    """The service as it is deployed, without runners, on a free port."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api", "serve", "--runners", "0", "--port", "0"),
-        env=os.environ | {"TURNLEDGER_DATABASE_URL": database.dsn, "TURNLEDGER_LOG_LEVEL": "WARNING"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(_READY_SECONDS_MAX):
-            async for line in process.stdout:
-                address = re.search(r"http://[^\s/#]+", line.decode())
-                if address:
-                    break
-            else:
-                raise RuntimeError("the service ended before it was ready")
-        parts = urlsplit(address[0])
-        assert parts.hostname is not None
-        assert parts.port is not None
-        yield parts.hostname, parts.port
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.communicate()
 
 
 async def _round(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.routes.streams import ABORT
 
 _BACKLOG = 2048
+_FILES_MAX = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -124,6 +126,16 @@ def make_server(app: ASGIApp, *, grace_seconds: float, on_stop: Callable[[], Non
         ),
         on_stop=on_stop,
     )
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files as it may: each reader of a stream is one, and many systems begin
+    with a limit of 1,024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from api.app.asgi import build_app, build_state
 from api.app.host_guard import guard_host
 from api.app.local_access import LocalAccess
 from api.app.process import assembled
-from api.app.server import Server, address_of, bind, listen, make_server, on_signals
+from api.app.server import Server, address_of, allow_many_files, bind, listen, make_server, on_signals
 from api.runner.loop import Runner
 from api.settings import Settings
 
@@ -33,6 +33,7 @@ async def serve(settings: Settings, *, environ: Mapping[str, str], announce: Cal
         AddressUnavailable: it cannot listen where it should.
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
+    allow_many_files()
     stopping = asyncio.Event()
     this_task = asyncio.current_task()
     assert this_task is not None
