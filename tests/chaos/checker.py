@@ -213,7 +213,11 @@ def _ledger(facts: Facts, *, is_calm: bool) -> Found:
     for entry in facts.entries:
         originals[entry.step_id] += not entry.is_correction
         # A correction says what a call came to after all.
-        in_force[entry.step_id] = (entry.turn_id, entry.is_billable and entry.outcome == "completed", entry.reason)
+        in_force[entry.step_id] = (
+            entry.turn_id,
+            entry.is_billable and entry.outcome == "completed",
+            entry.reason,
+        )
     for step_id, count in originals.items():
         if count != 1:
             yield "a call is in the ledger more than once", f"step {step_id}: {count} original rows"

@@ -163,9 +163,7 @@ class Clients:
             case "cancel" if view["active_turn_id"] is not None:
                 call = self._begin(operation, view["id"], None)
                 call.turn_id = view["active_turn_id"]
-                await self._carry_out(
-                    conversation, call, "POST", f"{path}/turns/{call.turn_id}/cancel", {}
-                )
+                await self._carry_out(conversation, call, "POST", f"{path}/turns/{call.turn_id}/cancel", {})
             case "retry" if in_effect and in_effect[-1]["state"] in ("failed", "cancelled"):
                 call = self._begin(operation, view["id"], expected)
                 await self._carry_out(
@@ -291,6 +289,9 @@ class Clients:
             self._history.complain("a repetition was answered otherwise", f"{call.id}: {again.text[:300]}")
 
     def _judge(self, answer: httpx.Response) -> None:
+        is_cut_off = answer.status_code == 500 and "problem" not in answer.headers.get("content-type", "")
+        if is_cut_off:
+            return  # by the server below the service, which was told to stop and has run out of time
         if not answer.is_success and answer.status_code not in (404, 409, 412, 503):
             self._history.complain(
                 f"answered {answer.status_code}", f"{answer.request.url.path}: {answer.text[:300]}"

@@ -51,10 +51,14 @@ def print_result(console: Console, result: Result) -> None:
     """Print the figures of a run, then what was violated."""
     history, facts, tally = result.history, result.facts, result.tally
     states = Counter(turn.state for turn in facts.turns.values())
-    table = Table(title=f"chaos, seed {result.seed}", title_justify="left", show_header=False, show_edge=False)
+    table = Table(
+        title=f"chaos, seed {result.seed}", title_justify="left", show_header=False, show_edge=False
+    )
     rows = {
         "time": f"{result.seconds:.0f} s",
-        "turns": f"{len(facts.turns)} (" + ", ".join(f"{n} {state}" for state, n in states.most_common()) + ")",
+        "turns": f"{len(facts.turns)} ("
+        + ", ".join(f"{n} {state}" for state, n in states.most_common())
+        + ")",
         "sessions": str(len(facts.sessions)),
         "writes": f"{history.count(Outcome.ACKNOWLEDGED)} acknowledged, {history.count(Outcome.REFUSED)} refused, "
         f"{history.count(Outcome.UNKNOWN)} without an answer",
