@@ -1,7 +1,7 @@
 """The proof: what must hold between the clients' histories and the database, whatever was killed.
 
-    writes      every session is a compare-and-swap register: each event follows the revision that its call was
-                based on; what was acknowledged is there, what was refused is not, nothing is there twice
+    writes      every session is a compare-and-swap register: each event follows the revision that its call
+                was based on; what was acknowledged is there, what was refused is not, nothing is there twice
     order       what began after an answer comes behind what that answer told
     turns       none is left unfinished; final turns never change; the text is what the model said
     deltas      what readers were shown is, byte for byte, what the turn has kept

@@ -36,7 +36,14 @@ class Manners(msgspec.Struct, frozen=True, kw_only=True):
 
 EVERYTHING = Manners(
     operations={
-        "send": 50, "regenerate": 9, "retry": 20, "rewind": 7, "restore": 6, "cancel": 9, "rename": 6, "end": 1,
+        "send": 50,
+        "regenerate": 9,
+        "retry": 20,
+        "rewind": 7,
+        "restore": 6,
+        "cancel": 9,
+        "rename": 6,
+        "end": 1,
     },
     plans={
         "words=4 delay_ms=5": 40,
@@ -49,7 +56,7 @@ EVERYTHING = Manners(
         "words=9 error_after=5": 2,
         "words=5 usage=none": 2,
     },
-)  # fmt: skip
+)
 
 
 class Conversation:

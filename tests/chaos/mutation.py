@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.mutation`: each seeded fault in a run of its own that must catch it; exit code 1 if not.
+"""`python -m tests.chaos.mutation`: each seeded fault in a run that must catch it; exit code 1 if not.
 
 The same scenarios are run without a fault first: a run that also blames the right code has caught nothing.
 """

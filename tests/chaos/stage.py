@@ -1,4 +1,4 @@
-"""The stage of a run: a Postgres, a provider, servers and workers as real processes, and proxies between them."""
+"""The stage of a run: a Postgres, a provider, servers and workers as real processes, proxies between them."""
 
 import asyncio
 import contextlib
@@ -111,8 +111,8 @@ class Node:
         return True
 
     async def ready(self) -> None:
-        """Wait until it serves, or has died at its crash point. Started while the database is away it ends, and
-        is started again, as a supervisor would. A worker has nothing to ask: it is ready when it works.
+        """Wait until it serves, or has died at its crash point. Started while the database is away it ends,
+        and is started again, as a supervisor would. A worker has nothing to ask: it is ready when it works.
         """
         deadline = time.monotonic() + READY_SECONDS_MAX
         async with httpx.AsyncClient(timeout=5) as client:
