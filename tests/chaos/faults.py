@@ -65,7 +65,8 @@ class Faults:
             if scenario.kills_workers:
                 group.create_task(self._harm(workers))
             if scenario.pauses:
-                group.create_task(self._make_zombies())
+                for node in workers[:-1]:
+                    group.create_task(self._make_zombies(node))
             if scenario.kills_postgres:
                 group.create_task(self._harm_postgres())
 
@@ -126,11 +127,10 @@ class Faults:
         node.start()
         await node.ready()
 
-    async def _make_zombies(self) -> None:
-        """Stop workers at a point until others have their turns, and let them go on."""
+    async def _make_zombies(self, node: Node) -> None:
+        """Stop a worker at a point until others have its turns, and let it go on."""
         while True:
             point = self._random.choice(self._scenario.pauses)
-            node = self._random.choice(self._stage.workers)
             node.kill()
             node.start(crash=f"{point}:pause")
             await node.ready()

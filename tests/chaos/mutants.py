@@ -59,7 +59,8 @@ _ALL = (
             Edit("db.commits", "OR epoch = $4)", "OR epoch >= $4)"),
             Edit(
                 "api.store.running",
-                "if loaded is None or loaded.epoch != claim.epoch:\n            return False\n        steps, spent",
+                "if loaded is None or loaded.epoch != claim.epoch:\n            return False\n"
+                "        steps, spent",
                 "if loaded is None:\n            return False\n        steps, spent",
             ),
         ),

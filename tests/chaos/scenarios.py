@@ -74,7 +74,7 @@ def short(*, seconds: float) -> Scenario:
 
 
 def _talking(plan: str, **operations: int) -> Manners:
-    return Manners(operations=operations, plans={plan: 3, "words=4 delay_ms=5": 1}, any_revision=0)
+    return Manners(operations=operations, plans={plan: 1}, any_revision=0)
 
 
 _TARGETED = Scenario(
@@ -100,15 +100,15 @@ SCENARIOS = {
         _TARGETED,
         manners=_talking(_SLOW, send=90, rename=10),
         pauses=("after the model, before the ledger",),
-        seconds_min=22,
-        seconds_max=22,
+        seconds_min=30,
+        seconds_max=30,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
         manners=_talking(_SLOW, send=90, rename=10),
         pauses=("before a flush of deltas",),
-        seconds_min=22,
-        seconds_max=22,
+        seconds_min=30,
+        seconds_max=30,
     ),
     "deaths": msgspec.structs.replace(
         _TARGETED, manners=_talking(_SLOW, send=90, rename=10), kills_workers=True, pause_seconds=2

@@ -1,4 +1,4 @@
-"""The checker finds what it is there for: a bad history is blamed for what is bad in it, a good one for nothing."""
+"""The checker finds what it is there for: a bad history is blamed for what is bad in it, a good one never."""
 
 from collections.abc import Callable
 
