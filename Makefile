@@ -5,7 +5,8 @@ PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
 
-.PHONY: check check-static format format-check lint layers types test fresh coverage bench constraints environment
+.PHONY: check check-static format format-check lint layers types test fresh coverage bench chaos mutants \
+        constraints environment
 
 check: check-static coverage test
 
@@ -48,6 +49,14 @@ coverage: environment
 
 bench: environment
 	$(RUN) bench
+
+# Kills everything at random and checks what remains; CHAOS="--turns 20000 --kills 60" is the long form.
+chaos: environment
+	$(RUN) tests.chaos $(CHAOS)
+
+# Puts faults into the product, one at a time: the chaos programme must find each.
+mutants: environment
+	$(RUN) tests.chaos.mutation
 
 # No URLs and no hosts in there: each machine fetches from where it is told to.
 constraints:

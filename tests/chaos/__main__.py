@@ -1,9 +1,9 @@
 """`python -m tests.chaos`: everything at once, judged at the end; exit code 1 when anything was violated.
 
-    python -m tests.chaos                              the form of the continuous build
-    python -m tests.chaos --turns 20000 --kills 60     the long form
-    python -m tests.chaos --seconds 60                 as much as fits into a minute
-    python -m tests.chaos --scenario zombies [--mutant no-epoch-check]
+python -m tests.chaos                              the form of the continuous build
+python -m tests.chaos --turns 20000 --kills 60     the long form
+python -m tests.chaos --seconds 60                 as much as fits into a minute
+python -m tests.chaos --scenario zombies [--mutant no-epoch-check]
 """
 
 import argparse

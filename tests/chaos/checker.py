@@ -1,7 +1,7 @@
 """The proof: what must hold between the clients' histories and the database, whatever was killed.
 
-    writes      every session is a compare-and-swap register: each event follows the revision that its call was
-                based on; what was acknowledged is there, what was refused is not, nothing is there twice
+    writes      every session is a compare-and-swap register: each event follows the revision that its call
+                was based on; what was acknowledged is there, what was refused is not, nothing is there twice
     order       what began after an answer comes behind what that answer told
     turns       none is left unfinished; final turns never change; the text is what the model said
     deltas      what readers were shown is, byte for byte, what the turn has kept
@@ -213,7 +213,11 @@ def _ledger(facts: Facts, *, is_calm: bool) -> Found:
     for entry in facts.entries:
         originals[entry.step_id] += not entry.is_correction
         # A correction says what a call came to after all.
-        in_force[entry.step_id] = (entry.turn_id, entry.is_billable and entry.outcome == "completed", entry.reason)
+        in_force[entry.step_id] = (
+            entry.turn_id,
+            entry.is_billable and entry.outcome == "completed",
+            entry.reason,
+        )
     for step_id, count in originals.items():
         if count != 1:
             yield "a call is in the ledger more than once", f"step {step_id}: {count} original rows"

@@ -1,8 +1,8 @@
 """The moments at which a process kills itself, each before or after one function of the product.
 
-A point is armed in a process of its own (`tests.chaos.process`) by `CHAOS_CRASH=<point>:<count>:<file>`: when it
-is passed for the `count`-th time the process writes a word to `file` and is gone, as by kill -9. With `pause`
-in place of a number it is stopped instead, once, until somebody lets it go on.
+A point is armed in a process of its own (`tests.chaos.process`) by `CHAOS_CRASH=<point>:<count>:<file>`: when
+it is passed for the `count`-th time the process writes its name to `file` and is gone, as by kill -9. With
+`pause` in place of a number it is stopped instead, once, until somebody lets it go on.
 """
 
 import functools

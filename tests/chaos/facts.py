@@ -142,7 +142,9 @@ async def _read(conn: "asyncpg.Connection[asyncpg.Record]") -> Facts:
             "ORDER BY organization_id, seq"
         )
     ]
-    facts.open_steps = [str(row[0]) for row in await conn.fetch("SELECT id FROM steps WHERE state = 'started'")]
+    facts.open_steps = [
+        str(row[0]) for row in await conn.fetch("SELECT id FROM steps WHERE state = 'started'")
+    ]
     facts.running = [
         ids.to_wire(ids.Kind.TURN, row[0])
         for row in await conn.fetch("SELECT turn_id FROM runs WHERE state = 'running'")

@@ -12,7 +12,9 @@ from tests.chaos.scenarios import Scenario
 from tests.chaos.stage import LEASE_SECONDS, Node, Stage
 
 _CRASH_SECONDS_MAX = 15
-_RARE = frozenset({"after text was taken back", "while a turn is handed back", "before a repetition is answered"})
+_RARE = frozenset(
+    {"after text was taken back", "while a turn is handed back", "before a repetition is answered"}
+)
 _ON_DRAIN = "while a turn is handed back"
 
 
@@ -26,7 +28,8 @@ class Tally(msgspec.Struct, kw_only=True):
     drains: int = 0
     passed: dict[str, int] = {}
     """How often a process died at each crash point."""
-    last_fault_at: float = 0
+    died_alone: list[str] = []
+    """Processes that nobody had harmed."""
 
     @property
     def kills(self) -> int:
@@ -50,35 +53,46 @@ class Faults:
 
     async def run(self) -> None:
         """Go on harming."""
-        scenario = self._scenario
+        scenario, servers, workers = self._scenario, self._stage.servers, self._stage.workers
         async with asyncio.TaskGroup() as group:
+            if scenario.crash_points:
+                # The last of each is left to chance; so nobody is harmed by two at once.
+                group.create_task(self._pass_points(servers[:-1], "server"))
+                group.create_task(self._pass_points(workers[:-1], "worker"))
+                servers, workers = servers[-1:], workers[-1:]
             if scenario.kills_servers:
-                group.create_task(self._harm(self._stage.servers, "server", is_random=True))
-            if scenario.kills_workers or scenario.crash_points:
-                group.create_task(self._harm(self._stage.workers, "worker", is_random=scenario.kills_workers))
+                group.create_task(self._harm(servers))
+            if scenario.kills_workers:
+                group.create_task(self._harm(workers))
             if scenario.pauses:
-                group.create_task(self._make_zombies())
+                for node in workers[:-1]:
+                    group.create_task(self._make_zombies(node))
             if scenario.kills_postgres:
                 group.create_task(self._harm_postgres())
 
-    async def _harm(self, nodes: list[Node], role: str, *, is_random: bool) -> None:
-        is_points_turn = True
+    async def _pass_points(self, nodes: list[Node], role: str) -> None:
+        """Have processes die at the points that are missing; then at all of them again."""
+        points = [point for point in self._scenario.crash_points if CRASH_POINTS[point].where == role]
+        while points:
+            missing = [point for point in points if point not in self.tally.passed]
+            # One that has died at a point is started anew for the next.
+            node = next((node for node in nodes if not node.is_running), self._random.choice(nodes))
+            await self._crash(node, self._random.choice(missing or points), nodes)
+            if not missing:
+                node.start()
+                await node.ready()
+                await self._wait()
+
+    async def _harm(self, nodes: list[Node]) -> None:
         while True:
             await self._wait()
-            node = self._random.choice(nodes)
-            missing = [point for point in self.missing_points if CRASH_POINTS[point].where == role]
-            if not missing and not is_random:
-                # All points were passed, and points are all there is to do: pass them again.
-                missing = [point for point in self._scenario.crash_points if CRASH_POINTS[point].where == role]
-            if missing and (is_points_turn or not is_random):
-                await self._crash(node, self._random.choice(missing), nodes)
-            else:
-                await self._random_harm(node)
-            is_points_turn = not is_points_turn
+            self.tally.died_alone += [f"{node.name}: see {node.log}" for node in nodes if not node.is_running]
+            await self._random_harm(self._random.choice(nodes))
 
     async def _crash(self, node: Node, point: str, nodes: list[Node]) -> None:
-        """Start a process anew with a crash point armed, and wait until it has died there."""
-        self._kill(node)
+        """Start a process anew with a crash point armed, and wait until it has died there, or will not."""
+        if node.is_running:
+            self._kill(node)
         count = 1 if point in _RARE else self._random.randint(1, 12)
         node.start(crash=f"{point}:{count}")
         await node.ready()
@@ -96,8 +110,6 @@ class Faults:
             self.tally.passed[point] = self.tally.passed.get(point, 0) + 1
             self._count(node)
         node.kill()
-        node.start()
-        await node.ready()
 
     async def _random_harm(self, node: Node) -> None:
         match self._random.choice(("kill", "kill", "pause", "drain")):
@@ -115,11 +127,10 @@ class Faults:
         node.start()
         await node.ready()
 
-    async def _make_zombies(self) -> None:
-        """Stop workers at a point until others have their turns, and let them go on."""
+    async def _make_zombies(self, node: Node) -> None:
+        """Stop a worker at a point until others have its turns, and let it go on."""
         while True:
             point = self._random.choice(self._scenario.pauses)
-            node = self._random.choice(self._stage.workers)
             node.kill()
             node.start(crash=f"{point}:pause")
             await node.ready()
@@ -129,14 +140,12 @@ class Faults:
             # Others take over when the lease ends, and are then in the midst of the reply.
             await asyncio.sleep(LEASE_SECONDS + 1.2)
             self.tally.pauses += 1
-            self.tally.last_fault_at = time.monotonic()
             node.signal(signal.SIGCONT)
             await asyncio.sleep(2)
 
     async def _harm_postgres(self) -> None:
         while True:
-            await self._wait()
-            await self._wait()
+            await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._scenario.postgres_seconds)
             if self._random.random() < 0.3 and self._scenario.kills_workers:
                 self.tally.pauses += 1
                 self._stage.postgres.pause()
@@ -149,7 +158,6 @@ class Faults:
                 self._stage.postgres.kill()
                 # Whoever cancels us must find it running.
                 await asyncio.shield(self._stage.postgres.start())
-            self.tally.last_fault_at = time.monotonic()
 
     async def _pause(self, node: Node, seconds: float) -> None:
         self.tally.pauses += 1
@@ -158,7 +166,6 @@ class Faults:
             await asyncio.sleep(seconds)
         finally:
             node.signal(signal.SIGCONT)
-            self.tally.last_fault_at = time.monotonic()
 
     def _kill(self, node: Node) -> None:
         node.kill()
@@ -169,7 +176,6 @@ class Faults:
             self.tally.server_kills += 1
         else:
             self.tally.worker_kills += 1
-        self.tally.last_fault_at = time.monotonic()
 
     async def _wait(self) -> None:
         await asyncio.sleep(self._random.expovariate(1 / self._scenario.pause_seconds))

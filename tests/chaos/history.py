@@ -80,9 +80,7 @@ class History(msgspec.Struct, kw_only=True):
     def saw(self, session: dict[str, Any], *, began_at: float, ended_at: float) -> None:
         """Note the revision of an answer, and the final turns in it."""
         self.reads.append(
-            Read(
-                session_id=session["id"], revision=session["revision"], began_at=began_at, ended_at=ended_at
-            )
+            Read(session_id=session["id"], revision=session["revision"], began_at=began_at, ended_at=ended_at)
         )
         for turn in session["turns"]:
             if turn["state"] not in ("completed", "failed", "cancelled"):

@@ -1,7 +1,7 @@
-"""Seeded faults: each replaces a few lines of the product by ones that break a promise. Every one must be caught.
+"""Seeded faults: each replaces a few lines of the product by ones that break a promise; all must be caught.
 
-They are edits of the source, applied by `tests.chaos.process` while a module is loaded. An edit whose lines are
-no longer there is an error, so that a mutant cannot fade into a run of the right code.
+They are edits of the source, applied by `tests.chaos.process` while a module is loaded. An edit whose lines
+are no longer there is an error, so that a mutant cannot fade into a run of the right code.
 """
 
 import msgspec
@@ -57,8 +57,12 @@ _ALL = (
         breaks="a run that lost its turn may publish",
         edits=(
             Edit("db.commits", "OR epoch = $4)", "OR epoch >= $4)"),
-            Edit("api.store.running", "if loaded is None or loaded.epoch != claim.epoch:\n            return False\n"
-                 "        steps, spent", "if loaded is None:\n            return False\n        steps, spent"),
+            Edit(
+                "api.store.running",
+                "if loaded is None or loaded.epoch != claim.epoch:\n            return False\n"
+                "        steps, spent",
+                "if loaded is None:\n            return False\n        steps, spent",
+            ),
         ),
         scenario="zombies",
     ),
@@ -67,40 +71,58 @@ _ALL = (
         breaks="what a call cost is written when its turn is published",
         edits=(
             Edit("api.store.running", "_CLAIM_ATTEMPTS_MAX = 4\n", "_CLAIM_ATTEMPTS_MAX = 4\n_due = {}\n"),
-            Edit("api.store.running", "        return await retry_serialization(attempt)\n\n    async def publish(",
-                 "        _due.setdefault(claim.run_id, []).append(attempt)\n        return True\n\n"
-                 "    async def publish("),
-            Edit("api.store.running", "        is_published = await retry_serialization(attempt)\n",
-                 "        is_published = await retry_serialization(attempt)\n"
-                 "        for settle in _due.pop(claim.run_id, []) if is_published else ():\n"
-                 "            await retry_serialization(settle)\n"),
+            Edit(
+                "api.store.running",
+                "        return await retry_serialization(attempt)\n\n    async def publish(",
+                "        _due.setdefault(claim.run_id, []).append(attempt)\n        return True\n\n"
+                "    async def publish(",
+            ),
+            Edit(
+                "api.store.running",
+                "        is_published = await retry_serialization(attempt)\n",
+                "        is_published = await retry_serialization(attempt)\n"
+                "        for settle in _due.pop(claim.run_id, []) if is_published else ():\n"
+                "            await retry_serialization(settle)\n",
+            ),
         ),
         scenario="cancels",
     ),
     Mutant(
         name="signs-are-the-only-delivery",
         breaks="runners wait for a sign and never look by themselves",
-        edits=(Edit("api.runner.loop", "listener.wait(seconds_max=self._limits.poll_seconds)",
-                    "listener.wait(seconds_max=3600)"),),
+        edits=(
+            Edit(
+                "api.runner.loop",
+                "listener.wait(seconds_max=self._limits.poll_seconds)",
+                "listener.wait(seconds_max=3600)",
+            ),
+        ),
         scenario="deaths",
     ),
     Mutant(
         name="precondition-before-idempotency",
         breaks="a repetition is refused as stale before its key is looked up",
         edits=(
-            Edit("api.store.commit",
-                 "            replay = await self._replay(conn, caller, idempotency)\n"
-                 "            if replay is not None:\n                return replay\n"
-                 "            if expected is not None:\n                # Staleness",
-                 "            if expected is not None:\n                # Staleness"),
+            Edit(
+                "api.store.commit",
+                "            replay = await self._replay(conn, caller, idempotency)\n"
+                "            if replay is not None:\n                return replay\n"
+                "            if expected is not None:\n                # Staleness",
+                "            if expected is not None:\n                # Staleness",
+            ),
         ),
         scenario="lost-answers",
     ),
     Mutant(
         name="key-is-not-kept",
         breaks="the idempotency key does not commit with the change",
-        edits=(Edit("db.commits", "FROM swapped WHERE $31::text IS NOT NULL",
-                    "FROM swapped WHERE $31::text IS NOT NULL AND false"),),
+        edits=(
+            Edit(
+                "db.commits",
+                "FROM swapped WHERE $31::text IS NOT NULL",
+                "FROM swapped WHERE $31::text IS NOT NULL AND false",
+            ),
+        ),
         scenario="lost-answers",
     ),
     Mutant(
@@ -114,41 +136,63 @@ _ALL = (
         breaks="a cancel leaves the run its epoch and its turn",
         edits=(
             Edit("db.commits", "epoch = epoch + $5", "epoch = epoch + 0 * $5"),
-            Edit("db.commits", "r.turn_id = ANY($26::uuid[]) AND r.state = 'running'",
-                 "r.turn_id = ANY($26::uuid[]) AND r.state = 'running' AND $5 = 0"),
+            Edit(
+                "db.commits",
+                "r.turn_id = ANY($26::uuid[]) AND r.state = 'running'",
+                "r.turn_id = ANY($26::uuid[]) AND r.state = 'running' AND $5 = 0",
+            ),
         ),
         scenario="cancels",
     ),
     Mutant(
         name="settles-twice",
         breaks="a call that is settled may be settled again",
-        edits=(Edit("db.usage", "WHERE organization_id = $1 AND id = $2 AND state = 'started'",
-                    "WHERE organization_id = $1 AND id = $2"),),
+        edits=(
+            Edit(
+                "db.usage",
+                "WHERE organization_id = $1 AND id = $2 AND state = 'started'",
+                "WHERE organization_id = $1 AND id = $2",
+            ),
+        ),
         sql="DROP INDEX usage_entries_original",
         scenario="zombies",
     ),
     Mutant(
         name="finished-call-is-repeated",
         breaks="a take-over makes a call again that had come to its end",
-        edits=(Edit("api.runner.turn",
-                    'finished = next((step for step in steps if step.kind == "model" and step.result is not None), None)',
-                    "finished = None"),),
+        edits=(
+            Edit(
+                "api.runner.turn",
+                'finished = next((step for step in steps if step.kind == "model" and step.result is not '
+                "None), None)",
+                "finished = None",
+            ),
+        ),
         scenario="deaths-before-the-commit",
     ),
     Mutant(
         name="lease-never-ends",
         breaks="nobody takes the turn of a dead runner over",
-        edits=(Edit("db.runs", "COALESCE((SELECT r.lease_expires_at FROM runs r",
-                    "COALESCE((SELECT 'infinity'::timestamptz FROM runs r"),),
+        edits=(
+            Edit(
+                "db.runs",
+                "COALESCE((SELECT r.lease_expires_at FROM runs r",
+                "COALESCE((SELECT 'infinity'::timestamptz FROM runs r",
+            ),
+        ),
         scenario="deaths",
     ),
     Mutant(
         name="zombie-still-shows",
         breaks="a run that lost its turn may add to what readers see",
-        edits=(Edit("db.deltas", "     WHERE r.state = 'running'\n       FOR SHARE OF r", "       FOR SHARE OF r"),),
+        edits=(
+            Edit(
+                "db.deltas", "     WHERE r.state = 'running'\n       FOR SHARE OF r", "       FOR SHARE OF r"
+            ),
+        ),
         scenario="silent-zombies",
     ),
-)  # fmt: skip
+)
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}
 """By name."""

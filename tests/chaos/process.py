@@ -1,7 +1,7 @@
 """The command line of the product with a fault in it: `python -m tests.chaos.process serve ...`.
 
-Two variables say which: `CHAOS_CRASH` names a crash point at which this process kills itself, `CHAOS_MUTANT` a
-piece of the product that is replaced by a faulty one before it is imported. The product has no hooks for this.
+Two variables say which: `CHAOS_CRASH` names a crash point at which this process kills itself, `CHAOS_MUTANT`
+lines of the product that are replaced while they are loaded. The product itself has no hooks for either.
 """
 
 import importlib.abc
@@ -42,7 +42,8 @@ class _FaultyFinder(importlib.abc.MetaPathFinder):
         if not edits:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        assert spec is not None and spec.origin is not None, f"no module {fullname}"
+        assert spec is not None, f"no module {fullname}"
+        assert spec.origin is not None, f"{fullname} has no source"
         loader = _FaultyLoader(fullname, spec.origin, edits)
         return importlib.util.spec_from_file_location(
             fullname,

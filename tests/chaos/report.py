@@ -37,8 +37,8 @@ class ProgressLine:
         tally = faults.tally
         line = (
             f"{seconds:5.0f} s   {turn_count(history)} turns, {history.count(Outcome.ACKNOWLEDGED)} writes "
-            f"acknowledged, {history.count(Outcome.REFUSED)} refused   {tally.kills} kills, {tally.pauses} pauses, "
-            f"{len(tally.passed)} crash points passed"
+            f"acknowledged, {history.count(Outcome.REFUSED)} refused   {tally.kills} kills, "
+            f"{tally.pauses} pauses, {len(tally.passed)} crash points passed"
         )
         if self._live is not None:
             self._live.update(line)
@@ -50,14 +50,18 @@ class ProgressLine:
 def print_result(console: Console, result: Result) -> None:
     """Print the figures of a run, then what was violated."""
     history, facts, tally = result.history, result.facts, result.tally
-    states = Counter(turn.state for turn in facts.turns.values())
-    table = Table(title=f"chaos, seed {result.seed}", title_justify="left", show_header=False, show_edge=False)
+    states = Counter(turn.state for turn in facts.turns.values()).most_common()
+    lost_count = sum(entry.reason == "lost" and not entry.is_correction for entry in facts.entries)
+    correction_count = sum(entry.is_correction for entry in facts.entries)
+    table = Table(
+        title=f"chaos, seed {result.seed}", title_justify="left", show_header=False, show_edge=False
+    )
     rows = {
         "time": f"{result.seconds:.0f} s",
-        "turns": f"{len(facts.turns)} (" + ", ".join(f"{n} {state}" for state, n in states.most_common()) + ")",
+        "turns": f"{len(facts.turns)} (" + ", ".join(f"{count} {state}" for state, count in states) + ")",
         "sessions": str(len(facts.sessions)),
-        "writes": f"{history.count(Outcome.ACKNOWLEDGED)} acknowledged, {history.count(Outcome.REFUSED)} refused, "
-        f"{history.count(Outcome.UNKNOWN)} without an answer",
+        "writes": f"{history.count(Outcome.ACKNOWLEDGED)} acknowledged, "
+        f"{history.count(Outcome.REFUSED)} refused, {history.count(Outcome.UNKNOWN)} without an answer",
         "sent more than once": str(sum(call.sent_count > 1 for call in history.calls.values())),
         "reads": str(len(history.reads)),
         "stream resumes": str(history.resume_count),
@@ -66,8 +70,7 @@ def print_result(console: Console, result: Result) -> None:
         "pauses, drains": f"{tally.pauses}, {tally.drains}",
         "crash points passed": f"{len(tally.passed)} ({sum(tally.passed.values())} deaths)",
         "answers cut, delayed, dropped": str(result.network_faults),
-        "ledger": f"{len(facts.entries)} rows, {sum(entry.reason == 'lost' for entry in facts.entries)} lost calls, "
-        f"{sum(entry.is_correction for entry in facts.entries)} corrections",
+        "ledger": f"{len(facts.entries)} rows, {lost_count} lost calls, {correction_count} corrections",
         "quiet after the last fault": "never"
         if result.quiet_seconds is None
         else f"{result.quiet_seconds:.1f} s",

@@ -55,7 +55,9 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
     began_at = time.monotonic()
     history = History()
     async with Stage(seed=seed, mutant=mutant, network=scenario.network) as stage:
-        conversations = await stage.conversations(scenario.conversations, organizations=scenario.organizations)
+        conversations = await stage.conversations(
+            scenario.conversations, organizations=scenario.organizations
+        )
         clients = Clients(stage.addresses, history, scenario.manners, seed=seed)
         faults = Faults(stage, scenario, seed=seed)
         talking = asyncio.create_task(clients.run(conversations, clients_each=scenario.clients_each))
@@ -84,7 +86,10 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         facts=facts,
         quiet_seconds=quiet_seconds,
         network_faults=sum(proxy.fault_count for proxy in stage.proxies),
-        violations=check(history, facts, is_calm=scenario.is_calm),
+        violations=[
+            *check(history, facts, is_calm=scenario.is_calm),
+            *(Violation(kind="a process died alone", detail=detail) for detail in faults.tally.died_alone),
+        ],
         shortfalls=_shortfalls(scenario, history, faults),
         folder=stage.folder,
     )

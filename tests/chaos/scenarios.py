@@ -29,21 +29,25 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     kills_servers: bool = False
     kills_workers: bool = False
     kills_postgres: bool = False
-    pause_seconds: float = 3
-    """Between two faults of one kind, on average."""
+    pause_seconds: float = 4
+    """Between two faults of one kind of process, on average."""
+    postgres_seconds: float = 12
+    """The same, of Postgres: without it nothing moves."""
     quiet_seconds_max: float = 60
     """Time in which every turn must be final after the last fault."""
 
     @property
     def is_calm(self) -> bool:
         """Nothing happens to a process that runs turns."""
-        return not (self.network or self.kills_workers or self.kills_postgres or self.pauses or self.crash_points)
+        return not (
+            self.network or self.kills_workers or self.kills_postgres or self.pauses or self.crash_points
+        )
 
 
 def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
     """Everything at once: what `make chaos` runs."""
     return Scenario(
-        conversations=28,
+        conversations=48,
         network=True,
         turns_min=turns,
         kills_min=kills,
@@ -58,19 +62,19 @@ def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
 def short(*, seconds: float) -> Scenario:
     """The same for a fixed time, with as much of it as fits."""
     return Scenario(
-        conversations=20,
+        conversations=32,
         network=True,
         seconds_min=seconds,
         seconds_max=seconds,
         kills_servers=True,
         kills_workers=True,
         kills_postgres=True,
-        pause_seconds=2,
+        pause_seconds=3,
     )
 
 
 def _talking(plan: str, **operations: int) -> Manners:
-    return Manners(operations=operations, plans={plan: 3, "words=4 delay_ms=5": 1}, any_revision=0)
+    return Manners(operations=operations, plans={plan: 1}, any_revision=0)
 
 
 _TARGETED = Scenario(
@@ -96,18 +100,18 @@ SCENARIOS = {
         _TARGETED,
         manners=_talking(_SLOW, send=90, rename=10),
         pauses=("after the model, before the ledger",),
-        seconds_min=22,
-        seconds_max=22,
+        seconds_min=30,
+        seconds_max=30,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
         manners=_talking(_SLOW, send=90, rename=10),
         pauses=("before a flush of deltas",),
-        seconds_min=22,
-        seconds_max=22,
+        seconds_min=30,
+        seconds_max=30,
     ),
     "deaths": msgspec.structs.replace(
-        _TARGETED, manners=_talking(_SLOW, send=90, rename=10), kills_workers=True
+        _TARGETED, manners=_talking(_SLOW, send=90, rename=10), kills_workers=True, pause_seconds=2
     ),
     "deaths-before-the-commit": msgspec.structs.replace(
         _TARGETED,
@@ -116,7 +120,11 @@ SCENARIOS = {
         seconds_max=30,
     ),
     "power-cuts": msgspec.structs.replace(
-        _TARGETED, conversations=20, kills_postgres=True, manners=_talking("words=2", send=60, rename=40)
+        _TARGETED,
+        conversations=20,
+        kills_postgres=True,
+        postgres_seconds=3,
+        manners=_talking("words=2", send=60, rename=40),
     ),
 }
 """The targeted runs, each with what brings its mutants to light and little else."""

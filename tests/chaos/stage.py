@@ -1,4 +1,4 @@
-"""The stage of a run: a Postgres, a provider, servers and workers as real processes, and proxies between them."""
+"""The stage of a run: a Postgres, a provider, servers and workers as real processes, proxies between them."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class Node:
         self._mark = folder / f"{name}.passed"
         self._environ = environ | ({"CHAOS_MUTANT": mutant} if mutant else {})
         self._process: subprocess.Popen[bytes] | None = None
-        self.is_paused = False
+        self._crash: str | None = None
 
     @property
     def is_running(self) -> bool:
@@ -68,6 +68,7 @@ class Node:
         """Start it, with a crash point armed (`point:count`) or none."""
         assert not self.is_running
         self._mark.unlink(missing_ok=True)
+        self._crash = crash
         environ = {
             name: value
             for name, value in os.environ.items()
@@ -94,13 +95,11 @@ class Node:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self.is_paused = False
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, should it live."""
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
-            self.is_paused = number == signal.SIGSTOP or (self.is_paused and number != signal.SIGCONT)
 
     async def ended(self, seconds_max: float) -> bool:
         """Wait for its end; False when it has not come in time."""
@@ -112,19 +111,24 @@ class Node:
         return True
 
     async def ready(self) -> None:
-        """Wait until it serves. A worker has nothing to ask: it is ready when it works."""
+        """Wait until it serves, or has died at its crash point. Started while the database is away it ends,
+        and is started again, as a supervisor would. A worker has nothing to ask: it is ready when it works.
+        """
         deadline = time.monotonic() + READY_SECONDS_MAX
         async with httpx.AsyncClient(timeout=5) as client:
-            while self.is_running and self._has_port:
+            while time.monotonic() < deadline:
+                if not self.is_running:
+                    if self.passed() is not None:
+                        return
+                    self.start(crash=self._crash)
+                elif not self._has_port:
+                    return
                 with contextlib.suppress(httpx.TransportError):
                     answer = await client.get(f"http://127.0.0.1:{self.port}/health/ready")
                     if answer.status_code == 200:
                         return
-                if time.monotonic() > deadline:
-                    break
                 await asyncio.sleep(0.1)
-        if self._has_port:
-            raise AssertionError(f"{self.name} did not become ready: see {self.log}")
+        raise AssertionError(f"{self.name} did not become ready: see {self.log}")
 
     @property
     def _has_port(self) -> bool:
@@ -257,7 +261,9 @@ class Stage:
                 [sys.executable, "-m", "tests.providers.server", "--port", str(provider_port)],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        database = Proxy(self.postgres.port, seed=self._random.random().__hash__(), cut=0.002, delay=0.004, drop=0.001)
+        database = Proxy(
+            self.postgres.port, seed=self._random.random().__hash__(), cut=0.002, delay=0.004, drop=0.001
+        )
         await self._add(database)
         for role, count in (("server", 2), ("worker", 3)):
             for number in range(1, count + 1):
