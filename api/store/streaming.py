@@ -110,8 +110,7 @@ class Streaming(Base):
             if cursor.revision > news.revision:
                 return _resync(news.revision)
             if cursor.revision < news.revision:
-                async with conn.transaction(isolation="repeatable_read", readonly=True):
-                    return await self._events_behind(conn, caller, row, cursor)
+                return await self._events_behind(conn, caller, row, cursor, news.revision)
             reader = _Reader(conn, caller.organization_id, row, cursor)
             is_all = True
             if news.turn_id is not None and news.position is not None:
@@ -119,11 +118,13 @@ class Streaming(Base):
             batch = reader.batch(has_more=not is_all, revision=news.revision)
             return msgspec.structs.replace(batch, is_over=news.state == SessionState.ENDED)
 
-    async def _events_behind(self, conn: Connection, caller: Caller, row: UUID, cursor: Cursor) -> Batch:
-        """Tell events, each behind what the turns that it ends have said."""
-        revision = await sessions.revision(conn, caller.organization_id, row)
-        if revision is None:
-            raise NotFound("session")
+    async def _events_behind(
+        self, conn: Connection, caller: Caller, row: UUID, cursor: Cursor, revision: int
+    ) -> Batch:
+        """Tell events, each behind what the turns that it ends have said.
+
+        No snapshot is needed: a log changes no more once the event that ends its turn can be seen.
+        """
         reader = _Reader(conn, caller.organization_id, row, cursor)
         found = await events.after(
             conn, caller.organization_id, row, revision=cursor.revision, limit=EVENTS_MAX
@@ -135,7 +136,7 @@ class Streaming(Base):
 
 
 class _Reader:
-    """Collects one batch over one snapshot."""
+    """Collects one batch."""
 
     def __init__(self, conn: Connection, organization_id: UUID, session_id: UUID, cursor: Cursor) -> None:
         self._scope = (conn, organization_id, session_id)
