@@ -16,7 +16,7 @@ import msgspec
 from tests.chaos.history import Call, History, Outcome
 
 _TRIES_SECONDS_MAX = 40
-_TIMEOUT_SECONDS = 8
+_TIMEOUT_SECONDS = 4.5
 _TURNS_MAX = 30
 """A conversation of this length is ended, and a new one begun."""
 
@@ -228,7 +228,7 @@ class Clients:
         elif call.operation == "send":
             headers["If-Match"] = "*"
         if call.operation in ("send", "regenerate", "retry"):
-            headers["Prefer"] = "respond-async" if self._random.random() < 0.5 else "wait=4"
+            headers["Prefer"] = "respond-async" if self._random.random() < 0.5 else "wait=3"
         deadline = call.began_at + _TRIES_SECONDS_MAX
         while time.monotonic() < deadline:
             call.sent_count += 1

@@ -192,6 +192,20 @@ _ALL = (
         ),
         scenario="silent-zombies",
     ),
+    Mutant(
+        name="delta-delivered-before-it-is-stored",
+        breaks="readers are given text that the disk does not have yet",
+        edits=(
+            Edit(
+                "api.store.running",
+                "            held = await deltas.flush(conn, pieces, at=self._clock())\n",
+                "            async with conn.transaction():\n"
+                "                await conn.execute('SET LOCAL synchronous_commit TO off')\n"
+                "                held = await deltas.flush(conn, pieces, at=self._clock())\n",
+            ),
+        ),
+        scenario="cut-streams",
+    ),
 )
 
 MUTANTS = {mutant.name: mutant for mutant in _ALL}

@@ -17,11 +17,13 @@ from tests.chaos.facts import Facts, read_facts
 from tests.chaos.faults import Faults, Tally
 from tests.chaos.history import History, Outcome
 from tests.chaos.mutants import Mutant
+from tests.chaos.readers import Readers
 from tests.chaos.scenarios import Scenario
 from tests.chaos.stage import LEASE_SECONDS, Stage
 
 _LOOK_SECONDS = 0.25
 _END_SECONDS_MAX = 90
+_READ_SECONDS = 2
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -60,10 +62,12 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         )
         clients = Clients(stage.addresses, history, scenario.manners, seed=seed)
         faults = Faults(stage, scenario, seed=seed)
+        readers = Readers(stage.addresses, history, seed=seed)
+        reading = asyncio.create_task(readers.run(conversations))
         talking = asyncio.create_task(clients.run(conversations, clients_each=scenario.clients_each))
         harming = asyncio.create_task(faults.run())
         try:
-            await _until_enough(scenario, history, faults, (talking, harming), progress)
+            await _until_enough(scenario, history, faults, (talking, reading, harming), progress)
         finally:
             harming.cancel()
             await asyncio.gather(harming, return_exceptions=True)
@@ -75,6 +79,12 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         quiet_seconds = await stage.quiet(scenario.quiet_seconds_max)
         if quiet_seconds is not None:
             quiet_seconds = time.monotonic() - calm_at
+            # Readers that are behind come to what was said last.
+            await asyncio.sleep(_READ_SECONDS)
+        readers.stop()
+        async with asyncio.timeout(_END_SECONDS_MAX):
+            await reading
+        if quiet_seconds is not None:
             await _settle_leaked(stage)
         facts = await read_facts(stage.postgres.dsn)
         facts.findings = await stage.findings()
@@ -99,7 +109,7 @@ async def _until_enough(
     scenario: Scenario,
     history: History,
     faults: Faults,
-    tasks: tuple[asyncio.Task[None], asyncio.Task[None]],
+    tasks: tuple[asyncio.Task[None], ...],
     progress: Progress,
 ) -> None:
     began_at = time.monotonic()
@@ -118,6 +128,8 @@ def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[st
     short = [f"crash point never passed: {point}" for point in faults.missing_points]
     if turns < scenario.turns_min:
         short.append(f"{turns} turns of {scenario.turns_min}")
+    if history.resume_count < scenario.resumes_min:
+        short.append(f"{history.resume_count} stream resumes of {scenario.resumes_min}")
     if faults.tally.kills < scenario.kills_min:
         short.append(f"{faults.tally.kills} kills of {scenario.kills_min}")
     return short

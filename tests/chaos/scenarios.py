@@ -19,6 +19,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the proxies cut, delay and drop."""
     turns_min: int = 50
     kills_min: int = 0
+    resumes_min: int = 10
     seconds_min: float = 0
     seconds_max: float = 60
     """Time after which the run ends, whatever was reached."""
@@ -45,12 +46,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
-    """Everything at once: what `make chaos` runs."""
+    """Everything at once: what `make chaos` runs. Streams are resumed at least once for each turn."""
     return Scenario(
         conversations=48,
         network=True,
         turns_min=turns,
         kills_min=kills,
+        resumes_min=turns,
         seconds_max=seconds_max,
         crash_points=tuple(CRASH_POINTS),
         kills_servers=True,
@@ -117,6 +119,16 @@ SCENARIOS = {
         _TARGETED,
         manners=_talking("words=6 delay_ms=5", send=90, rename=10),
         crash_points=("after the ledger, before the commit", "before the commit of a turn"),
+        seconds_max=30,
+    ),
+    "cut-streams": msgspec.structs.replace(
+        _TARGETED,
+        conversations=4,
+        clients_each=1,
+        kills_postgres=True,
+        postgres_seconds=3,
+        manners=_talking(_SLOW, send=1),
+        seconds_min=30,
         seconds_max=30,
     ),
     "power-cuts": msgspec.structs.replace(
