@@ -79,6 +79,13 @@ def _talking(plan: str, **operations: int) -> Manners:
     return Manners(operations=operations, plans={plan: 1}, any_revision=0)
 
 
+def _waiting(plan: str) -> Manners:
+    """Nobody interrupts, so that turns are taken over and not cancelled."""
+    return Manners(
+        operations={"send": 90, "rename": 10}, plans={plan: 1}, any_revision=0, if_active=("reject",)
+    )
+
+
 _TARGETED = Scenario(
     conversations=12,
     organizations=2,
@@ -100,24 +107,24 @@ SCENARIOS = {
     "lost-answers": msgspec.structs.replace(_TARGETED, network=True),
     "zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_talking(_SLOW, send=90, rename=10),
+        manners=_waiting(_SLOW),
         pauses=("after the model, before the ledger",),
         seconds_min=30,
         seconds_max=30,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_talking(_SLOW, send=90, rename=10),
+        manners=_waiting(_SLOW),
         pauses=("before a flush of deltas",),
         seconds_min=30,
         seconds_max=30,
     ),
     "deaths": msgspec.structs.replace(
-        _TARGETED, manners=_talking(_SLOW, send=90, rename=10), kills_workers=True, pause_seconds=2
+        _TARGETED, manners=_waiting(_SLOW), kills_workers=True, pause_seconds=2
     ),
     "deaths-before-the-commit": msgspec.structs.replace(
         _TARGETED,
-        manners=_talking("words=6 delay_ms=5", send=90, rename=10),
+        manners=_waiting("words=6 delay_ms=5"),
         crash_points=("after the ledger, before the commit", "before the commit of a turn"),
         seconds_max=30,
     ),
@@ -127,7 +134,7 @@ SCENARIOS = {
         clients_each=1,
         kills_postgres=True,
         postgres_seconds=3,
-        manners=_talking(_SLOW, send=1),
+        manners=_waiting(_SLOW),
         seconds_min=30,
         seconds_max=30,
     ),
