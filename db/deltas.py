@@ -190,6 +190,7 @@ async def place(conn: Connection, organization_id: UUID, session_id: UUID, turn_
     return None if row is None else PlaceRow(*row.values())
 
 
+# Waits for whoever is about to take the turn away: what a cancel has found shown must stay shown.
 _RESTART = """
 INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
 SELECT r.organization_id, r.session_id, r.turn_id, d.last_number + 1, $3, 'restarted', 0, '', $4
@@ -202,6 +203,7 @@ SELECT r.organization_id, r.session_id, r.turn_id, d.last_number + 1, $3, 'resta
       WHERE l.organization_id = r.organization_id AND l.session_id = r.session_id AND l.turn_id = r.turn_id
  ) d
  WHERE r.organization_id = $1 AND r.id = $2 AND r.state = 'running' AND d.has_text AND NOT d.is_taken_back
+   FOR SHARE OF r
 """
 
 

@@ -1,10 +1,13 @@
 """The fence: a run that has lost its turn writes nothing any more, except what it has spent."""
 
+import asyncio
+
 import pytest
 from msgspec import UNSET
 
 from api.session.document import TurnState
 from api.store.running import Claim, Known, Shown
+from db import deltas, runs
 from db.pool import Pool
 from tests.factories import World, completing, make_world, rendered
 from tests.store.test_races import intent, outcome
@@ -150,3 +153,33 @@ async def test_what_is_known_of_a_turn_is_no_obstacle_when_the_revision_has_move
     assert is_published
     assert (document.session.revision, document.session.name) == (4, "Renamed")
     assert document.turns[0].replies[0].text == "Done."
+
+
+async def test_text_is_not_taken_back_from_a_turn_that_is_being_cancelled(pool: Pool) -> None:
+    world, _, _, second = await taken_over(pool)
+    step_id, scope = world.store.running.new_step_id(), (second.organization_id, second.turn_id)
+    text = Shown(
+        organization_id=second.organization_id,
+        session_id=second.session_id,
+        run_id=second.run_id,
+        step_id=step_id,
+        offset=0,
+        text="Seen.",
+    )
+    assert await world.store.running.start_step(second, intent(step_id))
+    assert await world.store.running.show([text]) == {second.run_id}
+
+    async with pool.acquire() as conn:
+        async with conn.transaction():
+            assert await runs.lock_current(conn, *scope) == second.run_id
+            kept = await deltas.shown(conn, *scope)
+            taking_back = asyncio.create_task(world.store.running.take_back(second, step_id))
+            # It waits for the cancel; a statement that does not is done long before.
+            await asyncio.wait({taking_back}, timeout=0.2)
+            await conn.execute("UPDATE runs SET state = 'revoked', ended_at = now() WHERE state = 'running'")
+        await taking_back
+        shown_after = await deltas.shown(conn, *scope)
+
+    assert kept is not None
+    assert kept.text == "Seen."
+    assert shown_after == kept
