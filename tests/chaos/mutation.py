@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.mutants import MUTANTS, Mutant
-from tests.chaos.report import ProgressLine
+from tests.chaos.report import ProgressLine, print_result
 from tests.chaos.run import Result, perform
 from tests.chaos.scenarios import SCENARIOS
 
@@ -49,6 +49,8 @@ async def judge(scenario: str, mutant: Mutant | None, *, seed: int, console: Con
         with ProgressLine(console) as progress:
             result = await perform(SCENARIOS[scenario], seed=seed + number, mutant=mutant, progress=progress)
         kinds = _kinds(result)
+        if kinds and mutant is None:
+            print_result(console, result)
         shutil.rmtree(result.folder)
         if kinds:
             break
