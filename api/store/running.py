@@ -177,10 +177,12 @@ class Running(Base):
     async def work(self, claim: Claim) -> Work | None:
         """Read the claimed turn and its steps; None when the run has lost it already."""
         async with self._pool.acquire() as conn:
+            # The steps first: as long as the epoch is still ours after that, none is a successor's, whose
+            # open call we would settle as lost.
+            steps = await _steps(conn, claim)
             loaded = await sessions.load(conn, claim.organization_id, claim.session_id)
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
-            steps = await _steps(conn, claim)
         head = rows.head(loaded)
         return Work(head=head, turn=head.unfinished[0], steps=steps)
 

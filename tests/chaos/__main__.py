@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import signal
 import sys
 
 from rich.console import Console
@@ -39,6 +40,8 @@ def main() -> int:
     else:
         scenario = full(turns=arguments.turns, kills=arguments.kills, seconds_max=arguments.seconds_max)
     mutant = MUTANTS[arguments.mutant] if arguments.mutant else None
+    # Told to stop, it takes its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(f"chaos with seed {arguments.seed}", highlight=False)
     with ProgressLine(console) as progress:

@@ -9,7 +9,7 @@ import msgspec
 
 from tests.chaos.crash_points import CRASH_POINTS
 from tests.chaos.scenarios import Scenario
-from tests.chaos.stage import LEASE_SECONDS, Node, Stage
+from tests.chaos.stage import Node, Stage
 
 _CRASH_SECONDS_MAX = 15
 _RARE = frozenset(
@@ -117,7 +117,7 @@ class Faults:
                 self._kill(node)
                 await asyncio.sleep(self._random.uniform(0, 1))
             case "pause":
-                await self._pause(node, self._random.uniform(0.3, 2 * LEASE_SECONDS))
+                await self._pause(node, self._random.uniform(0.3, 2 * self._scenario.lease_seconds))
                 return
             case _:
                 self.tally.drains += 1
@@ -138,7 +138,7 @@ class Faults:
             while node.passed() is None and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
             # Others take over when the lease ends, and are then in the midst of the reply.
-            await asyncio.sleep(LEASE_SECONDS + 1.2)
+            await asyncio.sleep(self._scenario.lease_seconds + 1.2)
             self.tally.pauses += 1
             node.signal(signal.SIGCONT)
             await asyncio.sleep(2)

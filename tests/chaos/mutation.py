@@ -6,6 +6,7 @@ The same scenarios are run without a fault first: a run that also blames the rig
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -69,6 +70,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     chosen = [MUTANTS[name] for name in arguments.names or MUTANTS]
+    # Told to stop, it takes its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(width=None if sys.stdout.isatty() else 160)
     verdicts = []
     for scenario in dict.fromkeys(mutant.scenario for mutant in chosen):

@@ -18,8 +18,8 @@ from tests.chaos.faults import Faults, Tally
 from tests.chaos.history import History, Outcome
 from tests.chaos.mutants import Mutant
 from tests.chaos.readers import Readers
-from tests.chaos.scenarios import Scenario
-from tests.chaos.stage import LEASE_SECONDS, Stage
+from tests.chaos.scenarios import LEASE_SECONDS, Scenario
+from tests.chaos.stage import Stage
 
 _LOOK_SECONDS = 0.25
 _END_SECONDS_MAX = 90
@@ -56,7 +56,9 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
     """Run a scenario from beginning to end."""
     began_at = time.monotonic()
     history = History()
-    async with Stage(seed=seed, mutant=mutant, network=scenario.network) as stage:
+    async with Stage(
+        seed=seed, mutant=mutant, network=scenario.network, lease_seconds=scenario.lease_seconds
+    ) as stage:
         conversations = await stage.conversations(
             scenario.conversations, organizations=scenario.organizations
         )
@@ -74,6 +76,8 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
             clients.stop()
         calm_at = time.monotonic()
         await stage.calm_down()
+        if scenario.ends_with_one_worker:
+            await stage.leave_one_worker()
         async with asyncio.timeout(_END_SECONDS_MAX):
             await talking
         quiet_seconds = await stage.quiet(scenario.quiet_seconds_max)

@@ -5,6 +5,7 @@ import msgspec
 from tests.chaos.clients import EVERYTHING, Manners
 from tests.chaos.crash_points import CRASH_POINTS
 
+LEASE_SECONDS = 3
 _SLOW = "words=60 delay_ms=50"
 
 
@@ -34,6 +35,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Between two faults of one kind of process, on average."""
     postgres_seconds: float = 12
     """The same, of Postgres: without it nothing moves."""
+    lease_seconds: int = LEASE_SECONDS
+    ends_with_one_worker: bool = False
+    """At the end every worker is killed, and one that was never told of their turns must find them."""
     quiet_seconds_max: float = 60
     """Time in which every turn must be final after the last fault."""
 
@@ -120,7 +124,12 @@ SCENARIOS = {
         seconds_max=30,
     ),
     "deaths": msgspec.structs.replace(
-        _TARGETED, manners=_waiting(_SLOW), kills_workers=True, pause_seconds=2
+        _TARGETED,
+        manners=_waiting(_SLOW),
+        kills_workers=True,
+        # Longer than a worker takes to start: its first look finds nothing.
+        lease_seconds=8,
+        ends_with_one_worker=True,
     ),
     "deaths-before-the-commit": msgspec.structs.replace(
         _TARGETED,

@@ -26,12 +26,10 @@ from tests.chaos.postgres import Postgres
 from tests.chaos.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-LEASE_SECONDS = 3
 READY_SECONDS_MAX = 60
 _MODEL = "openai:gpt-5-mini"
 
 _SETTINGS = {
-    "TURNLEDGER_LEASE_SECONDS": str(LEASE_SECONDS),
     "TURNLEDGER_HEARTBEAT_SECONDS": "1",
     "TURNLEDGER_POLL_INTERVAL_MS": "150",
     "TURNLEDGER_DELTA_FLUSH_MS": "100",
@@ -142,12 +140,13 @@ class Node:
 class Stage:
     """Everything that runs; `async with` starts it and clears it away."""
 
-    def __init__(self, *, seed: int, mutant: Mutant | None, network: bool, keep: Path | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="turnledger-chaos-", dir=keep))
+    def __init__(self, *, seed: int, mutant: Mutant | None, network: bool, lease_seconds: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="turnledger-chaos-"))
         self.folder.chmod(0o711)
         self._random = random.Random(seed)
         self._mutant = mutant
         self._network = network
+        self._lease_seconds = lease_seconds
         self.postgres = Postgres(self.folder / "postgres")
         self.nodes: list[Node] = []
         self.proxies: list[Proxy] = []
@@ -212,6 +211,13 @@ class Stage:
         for node in self.nodes:
             await node.ready()
 
+    async def leave_one_worker(self) -> None:
+        """Kill them all, and start one that knows nothing of their turns."""
+        for node in self.workers:
+            node.kill()
+        self.workers[0].start()
+        await self.workers[0].ready()
+
     async def quiet(self, seconds_max: float) -> float | None:
         """Wait until no turn is unfinished and no run holds one; answers the seconds, None if it never is."""
         began_at = time.monotonic()
@@ -268,6 +274,7 @@ class Stage:
                 # The last of each reaches its database by the bad network.
                 port = database.port if number == count else self.postgres.port
                 environ = _SETTINGS | {
+                    "TURNLEDGER_LEASE_SECONDS": str(self._lease_seconds),
                     "TURNLEDGER_DATABASE_URL": self.postgres.dsn_at(port),
                     "OPENAI_BASE_URL": f"http://127.0.0.1:{provider_port}/v1",
                 }

@@ -1,13 +1,14 @@
 """The fence: a run that has lost its turn writes nothing any more, except what it has spent."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec import UNSET
 
 from api.session.document import TurnState
 from api.store.running import Claim, Known, Shown
-from db import deltas, runs
+from db import deltas, runs, sessions
 from db.pool import Pool
 from tests.factories import World, completing, make_world, rendered
 from tests.store.test_races import intent, outcome
@@ -183,3 +184,24 @@ async def test_text_is_not_taken_back_from_a_turn_that_is_being_cancelled(pool: 
     assert kept is not None
     assert kept.text == "Seen."
     assert shown_after == kept
+
+
+async def test_a_run_does_not_take_up_a_call_of_its_successor(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(pool)
+    await world.append((await world.session()).session.id, 1)
+    slow, running = await claimed(world), world.store.running
+    load = sessions.load
+
+    async def load_and_be_overtaken(*args: Any) -> Any:
+        loaded = await load(*args)
+        await pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
+        assert await running.start_step(await claimed(world), intent(running.new_step_id()))
+        return loaded
+
+    monkeypatch.setattr(sessions, "load", load_and_be_overtaken)
+    work = await running.work(slow)
+
+    assert work is not None
+    assert work.steps == ()
