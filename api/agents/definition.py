@@ -1,12 +1,14 @@
-"""The recipe of an agent: model, instructions, greeting, speaker, limits. Read here with every fault at once.
+"""The recipe of an agent: model, instructions, greeting, nodes, tools, limits; read with every fault at once.
 
-A definition without nodes is one node, called `START_NODE`, that these fields describe.
+A definition without nodes is one node, called `START_NODE`, that is offered every tool.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -24,6 +26,10 @@ CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX = 256, 10_000_000
 OUTPUT_TOKENS_MIN, OUTPUT_TOKENS_MAX = 1, 1_000_000
 TURN_SECONDS_MIN, TURN_SECONDS_MAX = 1, 3_600
 TEMPERATURE_MIN, TEMPERATURE_MAX = 0, 2
+ITERATIONS_DEFAULT = 8
+HOPS_DEFAULT = 4
+APPROVAL_SECONDS_DEFAULT = 7 * 24 * 3_600
+TOOL_SECONDS_DEFAULT = 20
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -44,9 +50,140 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """The longest reply; a longer one is cut and marked as truncated."""
     turn_seconds: float | None = None
     """How long one turn may run before it fails."""
+    iterations: int = ITERATIONS_DEFAULT
+    """Model calls of one turn that may ask for tools; then one more is made without tools."""
+    hops: int = HOPS_DEFAULT
+    """Transitions in one turn; then none is offered any more."""
+    approval_seconds: float = APPROVAL_SECONDS_DEFAULT
+    """How long a person may take over an approval before it counts as denied."""
 
 
 _NO_LIMITS = Limits()
+
+
+class ToolEffect(StrEnum):
+    """What a call does to the world, and so what may happen when nobody knows whether it was made."""
+
+    READ = "read"
+    """Nothing: it may be made again at will."""
+    IDEMPOTENT = "idempotent"
+    """Made again with the same key it does nothing more."""
+    ONCE = "once"
+    """It is never made again unless a person says so."""
+
+
+class ApprovalMode(StrEnum):
+    """Whether a person is asked before a tool is called."""
+
+    NEVER = "never"
+    ALWAYS = "always"
+    POLICY = "policy"
+    """The organization's rules decide; where none speaks, a person does."""
+
+
+class HttpCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A tool that is a request. Texts are templates: `arguments`, `context`, `variables` and `secrets`."""
+
+    method: str
+    """`GET`, `POST`, `PUT`, `PATCH` or `DELETE`."""
+    url: str
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    body: Any = None
+    """JSON whose strings are templates; a string that is one template alone becomes the value itself. None
+    sends no body."""
+    result: str | None = None
+    """Where in the answer the result lies, as a JSON pointer; None is the whole answer."""
+
+
+class McpCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A tool of an MCP server that the operator has declared in the settings."""
+
+    server: str
+    tool: str
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Something that the model may call; exactly one of `http`, `mcp` and `function` says what."""
+
+    name: str
+    description: str = ""
+    """Empty: what the MCP server or the function says of itself."""
+    parameters: dict[str, Any] | None = None
+    """JSON Schema of the arguments, an object; None takes what the MCP server or the function says, and no
+    arguments for `http`."""
+    http: HttpCall | None = None
+    mcp: McpCall | None = None
+    function: str | None = None
+    """The name under which the operator has registered a Python function."""
+    effect: ToolEffect
+    approval: ApprovalMode = ApprovalMode.NEVER
+    timeout_seconds: float = TOOL_SECONDS_DEFAULT
+    cost: Decimal | None = None
+    """What one call is taken to cost, in USD, for the rules of `approval: policy`; None is unknown."""
+
+
+class VariableType(StrEnum):
+    """The JSON type of a variable's value."""
+
+    STRING = "string"
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+
+
+class Variable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Something to be learned from the conversation when a node is left."""
+
+    name: str
+    description: str = ""
+    type: VariableType = VariableType.STRING
+    values: tuple[str, ...] = ()
+    """What a string may be; empty allows any."""
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A way out of a node: a tool without parameters that the model calls."""
+
+    to: str
+    """The node that it leads to."""
+    label: str
+    """The name of the tool."""
+    condition: str
+    """When the model should take it, in words."""
+    says: str | None = None
+    """A line that the agent speaks on the way; a template."""
+
+
+class Effort(StrEnum):
+    """How long a model thinks before it answers, where its provider has a word for it."""
+
+    OFF = "off"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A step of the conversation with instructions, tools and ways out of its own."""
+
+    name: str
+    """Unique; the one called `START_NODE` is where every session begins."""
+    instructions: str = ""
+    """Said after those of the definition; a template over context and variables."""
+    tools: tuple[str, ...] = ()
+    """Names of tools of the definition."""
+    transitions: tuple[Transition, ...] = ()
+    extraction: tuple[Variable, ...] = ()
+    """Learned when the node is left, by a model call of its own."""
+    end: bool = False
+    """Entering it brings one more answer and ends the session."""
+    resolution: str | None = None
+    """How a session that ends here has ended; None means the node's name. Only of an end node."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON Schema that the answer's text must be a document of; None is free text."""
+    reasoning: Effort | None = None
+    """None leaves it to the model."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -62,6 +199,20 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     limits: Limits = _NO_LIMITS
     temperature: float | None = None
     """None leaves it to the model."""
+    tools: tuple[Tool, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    """Empty: one node that is offered every tool."""
+
+    def node(self, name: str) -> Node | None:
+        """Find a node; None where there is none of this name."""
+        if not self.nodes and name == START_NODE:
+            return Node(name=START_NODE, tools=tuple(tool.name for tool in self.tools))
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def tools_of(self, node: Node) -> tuple[Tool, ...]:
+        """The tools that are offered in a node, in its order."""
+        by_name = {tool.name: tool for tool in self.tools}
+        return tuple(by_name[name] for name in node.tools)
 
     @property
     def speaker_name(self) -> str:

@@ -1,13 +1,14 @@
 """The seam between the runner and model providers: what is asked, what streams back, how it fails.
 
-A client is any object with the shape of `ModelClient`. It streams `TextDelta`s and closes with exactly one
-`Finished`, or it raises `ModelError`; it never ends silently. Whatever a provider calls its counters, here
-`input_tokens` includes cached tokens and `output_tokens` includes reasoning tokens.
+A client is any object with the shape of `ModelClient`. It streams `TextDelta`s, and `ReasoningDelta`s where
+the provider shows them, and closes with exactly one `Finished`, or it raises `ModelError`; it never ends
+silently. Whatever a provider calls its counters, here `input_tokens` includes cached tokens and
+`output_tokens` includes reasoning tokens.
 """
 
 from collections.abc import AsyncGenerator
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -17,13 +18,37 @@ ERROR_MESSAGE_CHARACTERS_MAX = 500
 """A provider's own words are cut to this length, because they are kept in the turn that failed."""
 
 
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool as the model is told of it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments, always an object."""
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call that the model asks for."""
+
+    id: str
+    """The provider's; the result names it. Made up by the client where the provider gives none."""
+    name: str
+    arguments: str
+    """JSON as the model wrote it, which need not be valid; an empty text means no arguments."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One message of the conversation as the model is to see it."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "tool"]
     text: str
+    """Of a tool: what it answered. Of an assistant that calls tools: what it said before, often nothing."""
     name: str | None = None
     """Who spoke, where the role alone does not tell; None where it does."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant: what it asked for; each is answered by a message of the role `tool` that follows."""
+    tool_call_id: str | None = None
+    """Of a tool: the call that this answers."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -39,6 +64,13 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """None leaves the limit to the provider."""
     temperature: float | None = None
     """None leaves it to the provider; several models refuse any value."""
+    tools: tuple[ToolSpec, ...] = ()
+    """What the model may call; empty allows none, also where the messages hold earlier calls."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON Schema that the text must be a document of; None is free text."""
+    reasoning: str | None = None
+    """`off`, `low`, `medium` or `high`; a client whose provider has no word for it leaves it out. None leaves
+    it to the model."""
     timeout_seconds: float | None = None
     """For the whole call, retries included; the client's own limit holds too. None sets no further limit."""
 
@@ -63,11 +95,19 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class ReasoningDelta(msgspec.Struct, frozen=True):
+    """The next piece of what the model thinks aloud, never empty; kept apart from the reply."""
+
+    text: str
+
+
 class FinishReason(StrEnum):
     """Why the model stopped."""
 
     STOP = "stop"
     """It was done."""
+    TOOL_CALLS = "tool_calls"
+    """It waits for the results of the calls that it asks for."""
     LENGTH = "length"
     """It met the output limit: the text is cut off."""
     FILTER = "filter"
@@ -85,9 +125,11 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """As the provider named it, which may be a dated edition of the model that was asked for."""
     provider: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """In the model's order, each whole; empty unless the reason is `TOOL_CALLS`."""
 
 
-StreamItem = TextDelta | Finished
+StreamItem = TextDelta | ReasoningDelta | Finished
 
 
 class ModelErrorCode(StrEnum):

@@ -32,6 +32,8 @@ def alternating(messages: Sequence[Message]) -> list[Exchange]:
     if not messages or messages[0].role == "assistant":
         exchanges.append(Exchange(role="user", text=OPENING_TEXT))
     for message in messages:
+        if message.role == "tool":
+            continue
         text = message.text if message.name is None else f"{message.name}: {message.text}"
         if exchanges and exchanges[-1].role == message.role:
             text = f"{exchanges.pop().text}\n\n{text}"

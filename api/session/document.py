@@ -149,10 +149,56 @@ class StepSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     outcome: str
     """`completed`, `failed` or `cancelled`."""
     model: str | None = None
+    tool: str | None = None
+    """The name of the tool that was called; None for a model call."""
+    effect: str | None = None
+    """Of the tool: `read`, `idempotent` or `once`; what a preview of a rewind warns of."""
     started_at: datetime
     latency_ms: int | None = None
     usage: Usage | None = None
     """None where the call has no ledger row."""
+
+
+class ApprovalReason(StrEnum):
+    """Why a person is asked about a tool call."""
+
+    REQUIRED = "required"
+    """The tool asks for it always."""
+    POLICY = "policy"
+    """The organization's rules ask for it, or are silent."""
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    """The call was begun and nobody knows whether it was made; approved makes it again."""
+
+
+class Decision(StrEnum):
+    """What was decided about an approval."""
+
+    APPROVED = "approved"
+    DENIED = "denied"
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A question to a person about one tool call; decided at most once."""
+
+    id: str
+    step_id: str
+    """The step that the call is, or will be."""
+    tool: str
+    arguments: dict[str, Any]
+    arguments_digest: str
+    """SHA-256 in hex of tool and arguments; a decision names it, so that it is of what was seen."""
+    reason: ApprovalReason
+    requested_at: datetime
+    expires_at: datetime
+    """From then on it counts as denied."""
+    decision: Decision | None = None
+    """None while it is open, and for good when the turn was cancelled before."""
+    decided_at: datetime | None = None
+    decided_by: Actor | None = None
+    """A person's key, or our own process when it has expired."""
+    note: str | None = None
+    """Said by whoever decided; a denial tells it to the model."""
+    has_expired: bool = False
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +228,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     variables: dict[str, Any] | None = None
     """All variables as they stand after this turn; None when the turn changed neither node nor variables."""
     steps: tuple[StepSummary, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    """All that were ever asked for in this turn, in order."""
     error: TurnError | None = None
     """None unless the turn failed."""
     usage: Usage | None = None

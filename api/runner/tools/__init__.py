@@ -1,0 +1,1 @@
+"""What agents can do: HTTP requests, MCP servers, Python functions; offered, checked and called here."""
