@@ -5,6 +5,7 @@ its lease in time. Whoever holds waits for `lost` beside the work.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,9 +21,16 @@ _TRIES_PER_BEAT = 5
 class Hold:
     """One run's grip on its turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lease_seconds: float) -> None:
         self.lost = asyncio.Event()
         """Set once the run has lost its turn; it may settle what it has spent, and nothing else."""
+        self.expires_at = time.monotonic() + lease_seconds
+        """Until then the lease holds for sure: by a clock that goes on while the process is stopped."""
+
+    @property
+    def is_firm(self) -> bool:
+        """The turn is ours at this moment, so that something may be done that cannot be undone."""
+        return not self.lost.is_set() and time.monotonic() < self.expires_at
 
 
 @asynccontextmanager
@@ -30,7 +38,7 @@ async def holding(
     running: Running, hub: Hub, claim: Claim, *, lease_seconds: float, heartbeat_seconds: float
 ) -> AsyncIterator[Hold]:
     """Renew the lease until the block is left. A commit on the session makes us look at once."""
-    hold = Hold()
+    hold = Hold(lease_seconds=lease_seconds)
     with hub.listening(claim.session_id) as listener:
         renewal = asyncio.create_task(
             _renew(
@@ -58,21 +66,19 @@ async def _renew(
     lease_seconds: float,
     heartbeat_seconds: float,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    # Our clock counts from before the renewal was sent, so the lease never ends before we believe it does.
-    expires_at = loop.time() + lease_seconds
     wait_seconds = heartbeat_seconds
     while not hold.lost.is_set():
         await listener.wait(seconds_max=wait_seconds)
-        sent_at = loop.time()
+        # Our clock counts from before the renewal is sent: the lease never ends before we believe it does.
+        sent_at = time.monotonic()
         try:
-            async with asyncio.timeout_at(expires_at):
+            async with asyncio.timeout(hold.expires_at - sent_at):
                 is_held = await running.heartbeat(claim, lease_seconds=lease_seconds)
         except TimeoutError:
             is_held = False
         except Exception as error:
             logger.warning("lease not renewed", run_id=str(claim.run_id), error=repr(error))
-            if loop.time() < expires_at:
+            if time.monotonic() < hold.expires_at:
                 # The database may be back long before the next beat would be due, and the lease gone by then.
                 wait_seconds = heartbeat_seconds / _TRIES_PER_BEAT
                 continue
@@ -80,4 +86,4 @@ async def _renew(
         if not is_held:
             hold.lost.set()
         wait_seconds = heartbeat_seconds
-        expires_at = sent_at + lease_seconds
+        hold.expires_at = sent_at + lease_seconds

@@ -58,8 +58,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None
     model: str | None
     state: str
+    request: msgspec.Raw
+    """Of a tool: what is called, and for whom. Of a model: by reference."""
     result: msgspec.Raw | None
-    """What came back; None while it is not finished, and when it failed."""
+    """What came back; None while it is not finished, and of a model call that failed."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     head: Head
     turn: Turn
+    context: msgspec.Raw
+    """The session's, a JSON object."""
     steps: tuple[Step, ...]
 
 
