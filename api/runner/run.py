@@ -13,7 +13,6 @@ from api.session import ids
 from api.session.document import Notice, StepSummary, TurnError
 from api.store.running import Claim, Step, Work
 
-
 _TOOL = msgspec.json.Decoder(ToolAnswer)
 _MODEL = msgspec.json.Decoder(ModelAnswer)
 
