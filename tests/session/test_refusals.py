@@ -7,9 +7,10 @@ import pytest
 
 from api.session import errors
 from api.session.commands import FixedGreeting, IfActive, fork
-from api.session.document import VARIABLES_BYTES_MAX, TurnState
-from tests.session.in_memory import ACTOR, START, InMemorySession
-from tests.session.test_running import awaiting_approval, with_queue
+from api.session.document import APPROVALS_MAX, VARIABLES_BYTES_MAX, TurnState
+from tests.session.in_memory import ACTOR, START, InMemorySession, an_approval
+from tests.session.test_approving import awaiting_approval
+from tests.session.test_running import with_queue
 
 
 def talked(turns: int) -> InMemorySession:
@@ -47,6 +48,28 @@ def cancelled() -> InMemorySession:
     session = with_queue(0)
     session.cancel("trn_1")
     return session
+
+
+def decided() -> InMemorySession:
+    session = awaiting_approval()
+    session.decide()
+    return session
+
+
+def cancelled_while_waiting() -> InMemorySession:
+    session = awaiting_approval()
+    session.cancel("trn_1")
+    return session
+
+
+def ended_while_waiting() -> InMemorySession:
+    session = awaiting_approval()
+    session.end()
+    return session
+
+
+def expired() -> InMemorySession:
+    return awaiting_approval(an_approval(expires_at=START))
 
 
 def fork_all(session: InMemorySession) -> object:
@@ -97,6 +120,22 @@ REFUSALS: list[tuple[str, Callable[[], InMemorySession], Callable[[InMemorySessi
     ("turn-not-active", lambda: with_queue(1), lambda s: s.fail(turn_id="trn_2")),
     ("turn-not-active", lambda: talked(1), lambda s: s.answer(turn_id="trn_1")),
     ("turn-awaits-approval", awaiting_approval, lambda s: s.answer()),
+    ("turn-awaits-approval", awaiting_approval, lambda s: s.ask(an_approval(2))),
+    ("turn-not-active", lambda: with_queue(1), lambda s: s.ask(turn_id="trn_2")),
+    ("session-ended", ended, lambda s: s.ask(turn_id="trn_1")),
+    (
+        "too-many-approvals",
+        lambda: with_queue(0),
+        lambda s: s.ask(*map(an_approval, range(APPROVALS_MAX + 1))),
+    ),
+    ("unknown-approval", awaiting_approval, lambda s: s.decide("apv_2")),
+    ("unknown-approval", lambda: with_queue(0), lambda s: s.decide("apv_1")),
+    ("digest-mismatch", awaiting_approval, lambda s: s.decide(arguments_digest="digest-2")),
+    ("digest-mismatch", decided, lambda s: s.decide(arguments_digest="digest-2")),
+    ("approval-decided", decided, lambda s: s.decide()),
+    ("approval-closed", cancelled_while_waiting, lambda s: s.decide(turn="trn_1")),
+    ("approval-closed", ended_while_waiting, lambda s: s.decide(turn="trn_1")),
+    ("approval-expired", expired, lambda s: s.decide()),
     ("turn-final", lambda: talked(1), lambda s: s.cancel("trn_1")),
     ("turn-final", failed, lambda s: s.cancel("trn_2")),
     ("turn-unfinished", lambda: with_queue(0), fork_all),
