@@ -66,7 +66,7 @@ def completed(call: Call, prices: Sequence[Price]) -> Outcome:
         prices,
         outcome="completed",
         reason=BillableReason.COMPLETED,
-        result=call.answer,
+        result=msgspec.to_builtins(call.answer),
     )
 
 
@@ -128,7 +128,7 @@ def _priced(
     *,
     outcome: str,
     reason: BillableReason,
-    result: ModelAnswer | None,
+    result: dict[str, object] | None,
 ) -> Outcome:
     counted = call.usage or ModelUsage(
         input_tokens=call.input_tokens_estimated, output_tokens=_estimated_output(call.answer)

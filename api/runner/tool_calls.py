@@ -32,6 +32,9 @@ from api.store import Store
 from api.store.base import utc_now
 from api.store.running import Intent
 
+CALLS_MAX = 16
+"""Calls of one round that are made; more are refused."""
+
 UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effect."
 
 _ENDS = {
@@ -85,6 +88,9 @@ class ToolCalls:
         rules = await self._store.approvals.rules(run.claim.organization_id)
         asked: list[Approval] = []
         for call in calls:
+            if call.index >= CALLS_MAX:
+                await self.refuse(run, progress, call, f"At most {CALLS_MAX} calls are made at a time.")
+                continue
             if call.step is not None:
                 approval = await self._take_up(run, progress, offered, call)
             elif call.approval is not None:
@@ -171,7 +177,7 @@ class ToolCalls:
         if not run.hold.is_firm:
             # Stopped between the intent and the call: somebody else may have the turn by now.
             never_made = ToolAnswer(end=ToolEnd.FAILED, content="This call was not made.")
-            await self._store.running.end_tool_step(run.claim, step_id, "failed", never_made)
+            await self._write_end(run, step_id, "failed", never_made)
             raise TurnLost
         invocation = Invocation(
             organization_id=run.claim.organization_id,
@@ -192,7 +198,7 @@ class ToolCalls:
                 making.cancel()
                 await asyncio.gather(making, return_exceptions=True)
                 answer = ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT)
-                await self._store.running.end_tool_step(run.claim, step_id, "cancelled", answer)
+                await self._write_end(run, step_id, "cancelled", answer)
         if making.cancelled():
             if run.hold.lost.is_set():
                 raise TurnLost
@@ -234,9 +240,13 @@ class ToolCalls:
 
     async def _end(self, run: Run, step_id: UUID, answer: ToolAnswer) -> None:
         state = "completed" if answer.end is ToolEnd.COMPLETED else "failed"
-        if not await self._store.running.end_tool_step(run.claim, step_id, state, answer):
+        if not await self._write_end(run, step_id, state, answer):
             raise TurnLost  # a successor has taken the call for lost
         run.answered(ids.to_wire(ids.Kind.STEP, step_id), answer, state=state)
+
+    async def _write_end(self, run: Run, step_id: UUID, state: str, answer: ToolAnswer) -> bool:
+        result = msgspec.to_builtins(answer)
+        return await self._store.running.end_tool_step(run.claim, step_id, state, result)
 
     def _question(self, run: Run, request: ToolRequest, reason: ApprovalReason) -> Approval:
         now = utc_now()

@@ -11,6 +11,7 @@ a run goes on from another's steps just as from its own. A call that has ended i
 
 from functools import partial
 
+import msgspec
 from loguru import logger
 
 from api.agents import templates
@@ -195,8 +196,8 @@ class TurnRunner:
     async def _settle_lost(self, run: Run, step: Step) -> None:
         running = self._store.running
         if step.kind == "tool":
-            answer = ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT)
-            write = partial(running.end_tool_step, run.claim, step.id, "failed", answer)
+            unknown = msgspec.to_builtins(ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT))
+            write = partial(running.end_tool_step, run.claim, step.id, "failed", unknown)
         else:
             lost = settling.lost(model=step.model or "", latency_ms=0)
             write = partial(running.settle, run.claim, step.id, lost)
