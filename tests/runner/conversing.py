@@ -34,7 +34,7 @@ from api.runner.tools.base import (
 from api.session import ids
 from api.session.document import Turn, TurnState
 from db.pool import Pool
-from tests.factories import World, make_world
+from tests.factories import World, make_world, rendered
 
 SECONDS_MAX = 10
 
@@ -174,6 +174,17 @@ class Stage:
                     if turn.state in states if states else turn.state.is_final:
                         return turn
                     await listener.wait(seconds_max=0.2)
+
+    async def cancel(self, turn_id: str) -> None:
+        """Cancel a turn."""
+        await self.world.store.sessions.cancel(
+            self.world.caller,
+            self.session_id,
+            turn_id=turn_id,
+            expected=None,
+            idempotency=None,
+            render=rendered,
+        )
 
     async def ask(self, text: str = "Hello") -> Turn:
         """Append a message and wait until its turn is final; there must be a runner."""

@@ -120,7 +120,7 @@ async def test_a_cancel_breaks_a_call_off_and_keeps_what_was_said(pool: Pool) ->
         turn = await scene.say()
         async with asyncio.timeout(10):
             await begun.wait()
-        await scene.world.cancel(scene.session_id, turn.id)
+        await scene.cancel(turn.id)
         kept = await scene.until(turn.id)
 
     assert kept.state is TurnState.CANCELLED
