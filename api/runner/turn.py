@@ -362,15 +362,15 @@ class TurnRunner:
             # A run believed dead may have ended its call just before us: then we go on from its result.
             steps = await self._store.running.steps(claim)
         finished = next((step for step in steps if step.kind == "model" and step.result is not None), None)
-        shown = await self._store.running.shown(claim) if steps else None
-        if shown is not None and (finished is None or shown[0] != finished.id):
-            await self._store.running.take_back(claim, shown[0])
-            shown = None
+        shown = dict(await self._store.running.shown(claim)) if steps else {}
+        for step_id in shown:
+            if finished is None or step_id != finished.id:
+                await self._store.running.take_back(claim, step_id)
         if finished is None or finished.result is None:
             return None
         result = msgspec.json.decode(finished.result, type=dict[str, str])
         text = result["text"]
-        stored_count = 0 if shown is None else len(shown[1])
+        stored_count = len(shown.get(finished.id, ""))
         if stored_count < len(text):
             self._deltas.add(claim, hold, finished.id, offset=stored_count, text=text[stored_count:])
         return _said(text, FinishReason(result["finish_reason"]), provider=finished.provider or "")
