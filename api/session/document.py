@@ -19,6 +19,9 @@ import msgspec
 FORMAT = 1
 """The stored format that this release writes; `codec` upgrades older ones when they are read."""
 
+START_NODE = "start"
+"""The node that every agent begins at."""
+
 UNFINISHED_MAX = 9
 """Turns of one session that may be unfinished at once: the active one and eight in the queue."""
 
@@ -362,7 +365,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The first unfinished turn, which a runner may claim; None when every turn is final."""
     discarded_count: int = 0
     """Futures ever discarded; the last ordinal given."""
-    node: str = "start"
+    node: str = START_NODE
     """The agent's node after the turns in effect."""
     variables: dict[str, Any] = {}
     """The agent's variables after the turns in effect."""

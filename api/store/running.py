@@ -29,7 +29,9 @@ _CLAIM_ATTEMPTS_MAX = 4
 
 
 Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
-"""A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
+"""A command of the core that ends or parks a turn: it is given the head found, and the turn's steps and
+their cost.
+"""
 
 
 TURNS_UNLIMITED = 2**31 - 1
@@ -84,16 +86,22 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """A model call that is about to be made."""
+    """A call that is about to be made."""
 
     id: UUID
+    kind: str = "model"
+    """`model` or `tool`."""
     purpose: str
     speaker: str
-    provider: str
-    model: str
+    provider: str | None = None
+    """None for a tool."""
+    model: str | None = None
+    """None for a tool."""
     started_at: datetime
     request: dict[str, object]
-    """By reference: digest of the instructions, first and last turn, sha256 of the request."""
+    """Of a model call by reference: digest of the instructions, first and last turn, sha256 of the request.
+    Of a tool call at least `tool` and `effect`.
+    """
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +196,9 @@ class Running(Base):
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
         head = rows.head(loaded)
-        return Work(head=head, turn=head.unfinished[0], steps=steps)
+        return Work(
+            head=head, turn=head.unfinished[0], context=msgspec.Raw(loaded.context), steps=steps
+        )
 
     async def steps(self, claim: Claim) -> tuple[Step, ...]:
         """Read the steps of the claimed turn again."""
@@ -217,7 +227,7 @@ class Running(Base):
         """Record a call before it is made; False when the run has lost its turn and must not make it."""
         row = runs.StepIntent(
             id=intent.id,
-            kind="model",
+            kind=intent.kind,
             purpose=intent.purpose,
             speaker=intent.speaker,
             provider=intent.provider,
@@ -237,11 +247,36 @@ class Running(Base):
             self._hub.tell(Notice(session_id=session_id, is_commit=False))
         return held
 
-    async def shown(self, claim: Claim) -> tuple[UUID, str] | None:
-        """Read which call's text the readers of the turn see now, and how far; None when they see nothing."""
+    async def end_tool_step(
+        self, claim: Claim, step_id: UUID, state: str, result: dict[str, object] | None
+    ) -> bool:
+        """Record how a tool call ended, whether or not the run still holds its turn; False when it is known.
+
+        `state` is `completed`, `failed` or `cancelled`. A result that says `standing` (a node and all
+        variables) is where the agent stands after the step, should the turn be cancelled.
+        """
         async with self._pool.acquire() as conn:
-            row = await deltas.shown(conn, claim.organization_id, claim.turn_id)
-        return None if row is None else (row.step_id, row.text)
+            return await runs.end_step(
+                conn,
+                claim.organization_id,
+                step_id,
+                state=state,
+                ended_at=self._clock(),
+                result=None if result is None else msgspec.json.encode(result),
+            )
+
+    async def resume_step(self, claim: Claim, step_id: UUID) -> bool:
+        """Take an open tool call of an earlier run over, to make it again; False when the run has lost its
+        turn, or the call has ended meanwhile.
+        """
+        async with self._pool.acquire() as conn:
+            return await runs.resume_step(conn, claim.organization_id, claim.run_id, step_id)
+
+    async def shown(self, claim: Claim) -> tuple[tuple[UUID, str], ...]:
+        """Read what the readers of the turn see now: steps with their text, in the order of speaking."""
+        async with self._pool.acquire() as conn:
+            found = await deltas.shown(conn, claim.organization_id, claim.turn_id)
+        return tuple((row.step_id, row.text) for row in found)
 
     async def take_back(self, claim: Claim, step_id: UUID) -> None:
         """Tell readers to drop what a step has shown: the reply is begun anew."""
@@ -381,6 +416,7 @@ async def _steps(conn: Connection, claim: Claim) -> tuple[Step, ...]:
             provider=row.provider,
             model=row.model,
             state=row.state,
+            request=msgspec.Raw(row.request),
             result=None if row.result is None else msgspec.Raw(row.result),
         )
         for row in await runs.steps(conn, claim.organization_id, claim.turn_id)
