@@ -60,6 +60,7 @@ async def open_database(settings: Settings, *, application_name: str) -> AsyncIt
             dsn,
             size_max=settings.pool_size_max,
             application_name=application_name,
+            acquire_timeout_seconds=settings.pool_timeout_ms / 1000,
             statement_timeout_seconds=settings.statement_timeout_ms / 1000,
             lock_timeout_seconds=settings.lock_timeout_ms / 1000,
         )

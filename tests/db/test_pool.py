@@ -1,5 +1,7 @@
 """The pool passes JSON through untouched, and one helper retries what Postgres broke."""
 
+import asyncio
+
 import asyncpg
 import msgspec
 import pytest
@@ -112,3 +114,23 @@ async def test_other_errors_are_not_retried() -> None:
         await retry_serialization(operation, attempts_max=3)
 
     assert attempts == 1
+
+
+async def test_who_waits_for_a_connection_is_turned_away_in_time(database_url: str) -> None:
+    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=0.1) as pool:
+        async with pool.acquire():
+            with pytest.raises(TimeoutError):
+                await pool.fetchval("SELECT 1")
+            with pytest.raises(TimeoutError):
+                await pool.acquire()
+
+        assert await pool.fetchval("SELECT 1") == 1, "the connection came back"
+
+
+async def test_a_connection_that_becomes_free_in_time_is_taken(database_url: str) -> None:
+    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=30) as pool:
+        async with pool.acquire():
+            waiting = [asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(3)]
+            waiting[0].cancel()
+
+        assert await asyncio.gather(*waiting[1:]) == [1, 1]
