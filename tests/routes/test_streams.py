@@ -285,7 +285,7 @@ async def test_a_message_is_answered_with_its_turn_alone_to_the_end(pool: Pool) 
     assert again == received
 
 
-async def test_regenerate_and_retry_are_answered_with_the_new_turns_stream(pool: Pool) -> None:
+async def test_regenerate_is_answered_with_the_new_turns_stream(pool: Pool) -> None:
     async with served(pool) as server, turns_running(server.world):
         path = await server.session()
         turn_id = (await server.message(path, 1))["turn_id"]
@@ -301,6 +301,26 @@ async def test_regenerate_and_retry_are_answered_with_the_new_turns_stream(pool:
 
     assert names(received) == ["turn.created", "turn.delta", "turn.completed", "end"]
     assert text_of(received) == "Other words"
+
+
+async def test_retry_is_answered_with_the_new_turns_stream(pool: Pool) -> None:
+    async with served(pool) as server:
+        path = await server.session()
+        turn_id = (await server.message(path, 1, "Never mind"))["turn_id"]
+        await server.client.post(f"{path}/turns/{turn_id}/cancel", json={})
+        async with (
+            turns_running(server.world),
+            following(
+                server.client,
+                f"{path}/turns/{turn_id}/retry",
+                method="POST",
+                body={"expected_revision": 3},
+            ) as stream,
+        ):
+            received = await stream.rest()
+
+    assert names(received) == ["turn.created", "turn.delta", "turn.completed", "end"]
+    assert text_of(received) == "Never mind"
 
 
 @pytest.mark.parametrize("how", ["cancel", "rewind", "end"])
