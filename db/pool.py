@@ -5,6 +5,7 @@ work is turned away, instead of waiting in a queue that grows.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,6 +95,13 @@ async def open_pool(
     )
     await pool
     return pool
+
+
+async def close_pool(pool: Pool, *, seconds_max: float = 5) -> None:
+    """Close a pool when its connections are back; after `seconds_max` what still uses them is broken off."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds_max):
+            await pool.close()  # breaks them off itself when it is cut short
 
 
 def connect_options(dsn: str) -> dict[str, Any]:

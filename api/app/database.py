@@ -11,7 +11,7 @@ from api.settings import Settings
 from api.store import Store
 from db import embedded
 from db.migrate import Applied, migrate, migrations_folder
-from db.pool import Pool, open_pool
+from db.pool import Pool, close_pool, open_pool
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +67,7 @@ async def open_database(settings: Settings, *, application_name: str) -> AsyncIt
         try:
             yield Database(pool, dsn)
         finally:
-            await pool.close()
+            await close_pool(pool)
 
 
 @contextlib.asynccontextmanager

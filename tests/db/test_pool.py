@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from db.pool import open_pool, retry_serialization
+from db.pool import close_pool, open_pool, retry_serialization
 
 # Key order, spacing, a repeated key and an escape: all that jsonb would lose.
 WRITTEN = b'{"b": 1,  "a": [1.50, "\\u00e4"], "b": 2}'
@@ -134,3 +134,20 @@ async def test_a_connection_that_becomes_free_in_time_is_taken(database_url: str
             waiting[0].cancel()
 
         assert await asyncio.gather(*waiting[1:]) == [1, 1]
+
+
+async def test_a_pool_is_closed_in_time_whatever_its_connections_do(database_url: str) -> None:
+    pool = await open_pool(database_url, size_max=1)
+    busy = asyncio.create_task(pool.execute("SELECT pg_sleep(20)"))
+    async with asyncio.timeout(10):
+        async with await open_pool(database_url, size_max=1) as other:
+            while not await other.fetchval(_SLEEPING):
+                await asyncio.sleep(0.01)
+
+        await close_pool(pool, seconds_max=0.1)
+
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await busy
+
+
+_SLEEPING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%')"
