@@ -187,11 +187,11 @@ class TurnRunner:
             if ids.to_wire(ids.Kind.STEP, row) not in pieces:
                 await self._store.running.take_back(run.claim, row)
         for step_id, text in pieces.items():
-            row = ids.from_wire(ids.Kind.STEP, step_id)
-            assert row is not None
-            stored_count = len(shown.get(row, ""))
+            said_by = ids.from_wire(ids.Kind.STEP, step_id)
+            assert said_by is not None
+            stored_count = len(shown.get(said_by, ""))
             if stored_count < len(text):
-                self._deltas.add(run.claim, run.hold, row, offset=stored_count, text=text[stored_count:])
+                self._deltas.add(run.claim, run.hold, said_by, offset=stored_count, text=text[stored_count:])
 
     async def _settle_lost(self, run: Run, step: Step) -> None:
         running = self._store.running
