@@ -155,6 +155,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         """What the next piece begins with."""
         return PIECE_SEPARATOR if self.pieces else ""
 
+    @property
+    def open_tools(self) -> tuple[OpenCall, ...]:
+        """The open calls that are no transitions: those come first."""
+        labels = {transition.label for transition in self.node.transitions}
+        return tuple(call for call in self.open_calls if call.call.name not in labels)
+
     def takes_tools(self, definition: Definition) -> bool:
         """Whether the next call may ask for tools."""
         return not self.node.end and self.iteration_count < definition.limits.iterations

@@ -12,16 +12,18 @@ step, so a call that has ended is never made again.
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import jsonschema
 import msgspec
+import referencing.exceptions
 from loguru import logger
 
-from api.agents.definition import Tool, ToolEffect
-from api.agents.policy import Rule, Verdict, decide_by_rules
+from api.agents.definition import ApprovalMode, Tool, ToolEffect
+from api.agents.policy import Rule, RuleAction, decide_by_rules
 from api.models.base import ToolSpec
 from api.prompt.progress import OpenCall, Progress, Recorded, ToolAnswer, ToolEnd, ToolRequest
 from api.runner.run import Run, TurnFailed, TurnLost
@@ -80,14 +82,10 @@ class ToolCalls:
             TurnLost: the turn was taken from the run.
             TurnFailed: the turn's time is over.
         """
-        labels = {transition.label for transition in progress.node.transitions}
-        calls = [call for call in progress.open_calls if call.call.name not in labels]
-        if not calls:
-            return ()
         offered = await self.offer(run, progress)
         rules = await self._store.approvals.rules(run.claim.organization_id)
         asked: list[Approval] = []
-        for call in calls:
+        for call in progress.open_tools:
             if call.index >= CALLS_MAX:
                 await self.refuse(run, progress, call, f"At most {CALLS_MAX} calls are made at a time.")
                 continue
@@ -125,15 +123,17 @@ class ToolCalls:
         except ArgumentsRefused as refusal:
             await self.refuse(run, progress, call, str(refusal))
             return None
-        verdict = decide_by_rules(tool.name, tool.approval, arguments, tool.cost, rules)
+        action = decide_by_rules(
+            tool.name, tool.approval, arguments, tool.cost, rules, satisfies=_satisfies
+        )
         request = _request(progress, call, effect=tool.effect, arguments=arguments)
-        if verdict is Verdict.DENY:
+        if action is RuleAction.DENY:
             content = "The rules of the organization do not allow this call, so it was not made."
             await self._record(run, request, ToolAnswer(end=ToolEnd.DENIED, content=content))
             return None
-        if verdict is Verdict.ASK:
-            is_always = tool.approval.value == "always"
-            reason = ApprovalReason.REQUIRED if is_always else ApprovalReason.POLICY
+        if action is RuleAction.ASK:
+            is_required = tool.approval is ApprovalMode.ALWAYS
+            reason = ApprovalReason.REQUIRED if is_required else ApprovalReason.POLICY
             return self._question(run, request, reason)
         await self._make(run, tool, request, self._store.running.new_step_id())
         return None
@@ -269,6 +269,13 @@ def digest_of(tool: str, arguments: dict[str, Any]) -> str:
     """SHA-256 in hex of a call: what a decision about it is bound to."""
     canonical = msgspec.json.encode({"tool": tool, "arguments": arguments}, order="sorted")
     return hashlib.sha256(canonical).hexdigest()
+
+
+def _satisfies(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool | None:
+    try:
+        return jsonschema.Draft202012Validator(schema).is_valid(arguments)
+    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable):
+        return None
 
 
 def _request(

@@ -101,13 +101,14 @@ class TurnRunner:
                 message = f"{self._limits.attempts_max} runs of this turn were lost."
                 return _failing(run, TurnError(code="attempts_exhausted", message=message))
             while not progress.is_answered:
-                if progress.open_calls:
+                if progress.open_tools:
+                    # What was said before a tool is called is seen before it is.
+                    await self._deltas.flush()
                     asked = await self._tools.carry_out(run, progress)
                     if asked:
                         return _parking(run, asked)
-                    progress = run.progress()
-                    if progress.open_calls:
-                        await self._transitions.take(run, progress)
+                elif progress.open_calls:
+                    await self._transitions.take(run, progress)
                 else:
                     await self._speak(run, progress)
                 progress = run.progress()

@@ -186,6 +186,17 @@ class Stage:
             render=rendered,
         )
 
+    async def rewind(self, turn_id: str) -> None:
+        """Move the cursor behind a turn."""
+        await self.world.store.sessions.rewind(
+            self.world.caller,
+            self.session_id,
+            turn_id=turn_id,
+            expected=None,
+            idempotency=None,
+            render=rendered,
+        )
+
     async def ask(self, text: str = "Hello") -> Turn:
         """Append a message and wait until its turn is final; there must be a runner."""
         return await self.until((await self.say(text)).id)
