@@ -26,7 +26,8 @@ from tests.chaos.postgres import Postgres
 from tests.chaos.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS_MAX = 60
+READY_SECONDS_MAX = 120
+_RESTART_SECONDS = 0.3
 _TAKEN_SECONDS_MAX = 5
 _MODEL = "openai:gpt-5-mini"
 
@@ -133,6 +134,7 @@ class Node:
             if self.passed() is not None or self._has_said_ready():
                 return
             if not self.is_running:
+                await asyncio.sleep(_RESTART_SECONDS)
                 self.start(crash=self._crash)
             await asyncio.sleep(0.05)
         raise AssertionError(f"{self.name} did not become ready: see {self.log}")
