@@ -131,9 +131,10 @@ class Node:
         """
         deadline = time.monotonic() + READY_SECONDS_MAX
         while time.monotonic() < deadline:
+            has_ended = not self.is_running
             if self.passed() is not None or self._has_said_ready():
                 return
-            if not self.is_running:
+            if has_ended:
                 await asyncio.sleep(_RESTART_SECONDS)
                 self.start(crash=self._crash)
             await asyncio.sleep(0.05)
