@@ -57,9 +57,11 @@ def make_body(request: ModelRequest) -> dict[str, Any]:
     if instructions:
         body["system"] = instructions
     body |= _tools(request, exchanges)
-    is_going_on = exchanges[-1].role == "assistant" and bool(exchanges[-1].calls)
+    # Also where the user has said something behind the results: it stands in one message with them.
+    is_going_on = any(exchange.calls for exchange in exchanges[-2:] if exchange.role == "assistant")
     _add_thinking(body, request, is_going_on=is_going_on)
-    if request.temperature is not None and "thinking" not in body:
+    thinks = body.get("thinking", {}).get("type", "disabled") != "disabled"
+    if request.temperature is not None and not thinks:
         # No argument of the SDK any more, because newer models refuse it; older ones still take it, unless
         # they think.
         body["extra_body"] = {"temperature": request.temperature}

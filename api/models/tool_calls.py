@@ -28,6 +28,10 @@ class _Call:
         self.id: str | None = None
         self.name: str | None = None
         self.pieces: list[str] = []
+        self._read_count = 0
+        """Of pieces, by `is_whole`: reading them all at every question takes long for long arguments."""
+        self._depth = 0
+        self._is_quoted = self._is_escaped = self._is_closed = False
 
     @property
     def arguments(self) -> str:
@@ -35,15 +39,24 @@ class _Call:
 
     @property
     def is_whole(self) -> bool:
-        """The arguments are a JSON object, so nothing can follow."""
-        # Looked at first because joining all pieces at every piece would take long for long arguments.
-        last = next((piece for piece in reversed(self.pieces) if piece.strip()), "")
-        if not last.rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(msgspec.json.decode(self.arguments), dict)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return False
+        """The arguments are one object in braces, so nothing can follow."""
+        for piece in self.pieces[self._read_count :]:
+            for character in piece:
+                self._read(character)
+        self._read_count = len(self.pieces)
+        return self._is_closed
+
+    def _read(self, character: str) -> None:
+        if self._is_escaped:
+            self._is_escaped = False
+        elif self._is_quoted:
+            self._is_escaped = character == "\\"
+            self._is_quoted = character != '"'
+        elif character == '"':
+            self._is_quoted = True
+        elif character in "{}":
+            self._depth += 1 if character == "{" else -1
+            self._is_closed = self._depth == 0
 
 
 class CallCollector:

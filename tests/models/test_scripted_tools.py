@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
 from api.models.base import FinishReason, Message
-from api.models.scripted import ScriptedClient
+from api.models.scripted import MODELS, ScriptedClient
 from api.models.tokens import estimate_call_tokens, estimate_text_tokens
 from tests.models.asking import BOOK, LOOKUP, LOOSE, MONDAY, PERSON, answered, asked, user
 from tests.models.calls import Heard, call
@@ -18,6 +19,24 @@ async def play(*messages: Message | str, model: str = "tools", **fields: Any) ->
     """Call with a conversation; bare text is the user's."""
     said = tuple(user(message) if isinstance(message, str) else message for message in messages)
     return await call(ScriptedClient(), model=model, messages=said, **{"tools": (LOOKUP, BOOK), **fields})
+
+
+def test_the_page_of_the_scripts_names_every_script() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scripted-models.md").read_text()
+
+    assert [name for name in MODELS if f"`scripted:{name}`" not in page] == []
+
+
+async def test_the_script_of_the_page_is_played_as_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scripted-models.md").read_text()
+    script = page.split("```")[1]
+
+    first = await play(script)
+    second = await play(script, asked("lookup", "lookup"), answered("rain"), answered("sun", 2))
+
+    assert first.text == "I look it up."
+    assert [name for name, _ in first.calls] == ["lookup", "lookup"]
+    assert second.calls == [("go_to_booking", "")]
 
 
 async def test_the_tool_named_in_the_message_is_called_with_the_arguments_behind_it() -> None:
