@@ -16,8 +16,8 @@ from api.routes.schemas.agents import (
     CreateAgent,
     PublishVersion,
     accept,
-    definition_view,
 )
+from api.routes.schemas.definitions import definition_view
 from api.routes.schemas.queries import PageQuery
 from api.store import Replay, StoredAnswer
 from api.store.agents import Agent, AgentVersion

@@ -1,24 +1,16 @@
-"""Agents: what callers send to publish them, and what they get.
-
-`Definition` says here what a definition looks like on the wire, with its bounds; `api.agents.definition` is
-the judge of what it means, also for the command line, and has the last word (`accept`).
-"""
+"""Agents: what callers send to publish them, and what they get."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from api.agents import definition as agents
 from api.routes.errors import Invalid
 from api.routes.problems import Fault
-from api.routes.schema_components import BLANK
+from api.routes.schemas.definitions import Definition
 from api.routes.schemas.requests import Name
 from api.session.document import Actor
-
-_LongText = Annotated[str, Meta(max_length=agents.TEXT_BYTES_MAX)]
-_SpokenText = Annotated[str, Meta(max_length=agents.TEXT_BYTES_MAX, pattern=BLANK)]
 
 _CODES = {
     "required": "missing",
@@ -26,51 +18,9 @@ _CODES = {
     "too_large": "out-of-range",
     "invalid_format": "malformed",
     "invalid_characters": "malformed",
+    "too_many": "too-long",
 }
 """Codes of the judge that have another word here; in all others only the dashes differ."""
-
-
-class Greeting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A greeting that the model makes up."""
-
-    generate: Annotated[bool, Meta(extra_json_schema={"const": True})]
-    """Always true: a fixed greeting is written as a plain string instead."""
-    instructions: _LongText | None = None
-    """Said to the model after the agent's instructions, for the greeting alone."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What one turn may take. Null leaves a limit to the installation or to the model."""
-
-    context_tokens: (
-        Annotated[int, Meta(ge=agents.CONTEXT_TOKENS_MIN, le=agents.CONTEXT_TOKENS_MAX)] | None
-    ) = None
-    """How much of the conversation the model is shown: the newest whole turns that fit."""
-    output_tokens: Annotated[int, Meta(ge=agents.OUTPUT_TOKENS_MIN, le=agents.OUTPUT_TOKENS_MAX)] | None = (
-        None
-    )
-    """The longest reply; a longer one is cut and marked as truncated."""
-    turn_seconds: Annotated[float, Meta(ge=agents.TURN_SECONDS_MIN, le=agents.TURN_SECONDS_MAX)] | None = None
-    """How long one turn may run before it fails."""
-
-
-class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The recipe of an agent. One published edition never changes; a newer version takes its place."""
-
-    model: Annotated[
-        str,
-        Meta(max_length=agents.MODEL_CHARACTERS_MAX, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}:[\x21-\x7e]+$"),
-    ]
-    """`provider:model`, as in `openai:gpt-5-mini` or `scripted:demo`."""
-    instructions: _LongText = ""
-    """What the model is told before everything else."""
-    greeting: _SpokenText | Greeting | None = None
-    """How the agent opens; null when the user speaks first."""
-    speaker: Annotated[str, Meta(max_length=agents.SPEAKER_CHARACTERS_MAX, pattern=BLANK)] | None = None
-    """The name under which the agent replies; `assistant` unless given."""
-    limits: Limits = Limits()
-    temperature: Annotated[float, Meta(ge=agents.TEMPERATURE_MIN, le=agents.TEMPERATURE_MAX)] | None = None
-    """Null leaves it to the model."""
 
 
 class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -79,6 +29,11 @@ class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     name: Name
     definition: Definition
 
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> tuple[Fault, ...]:
+        """Name what is wrong with the definition."""
+        return _judge_definition(value)
+
 
 class PublishVersion(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
@@ -86,6 +41,11 @@ class PublishVersion(
     """Publish a newer version of an agent. Sessions keep the version that they began with."""
 
     definition: Definition
+
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> tuple[Fault, ...]:
+        """Name what is wrong with the definition."""
+        return _judge_definition(value)
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,23 +88,32 @@ def accept(definition: Definition) -> agents.Definition:
     """Have the judge take a definition that came over the wire.
 
     Raises:
-        Invalid: with every fault that the schema could not see, such as a text's size in bytes.
+        Invalid: with every fault.
     """
     try:
         return agents.parse(msgspec.to_builtins(definition))
     except agents.DefinitionRefused as refused:
-        raise Invalid(
-            tuple(
-                Fault(
-                    pointer=f"/definition{fault.pointer}",
-                    message=fault.message,
-                    code=_CODES.get(fault.code, fault.code.replace("_", "-")),
-                )
-                for fault in refused.faults
-            )
-        ) from refused
+        raise Invalid(_on_the_wire(refused, prefix="/definition")) from refused
 
 
-def definition_view(definition: agents.Definition) -> Definition:
-    """Show a definition as it was published."""
-    return msgspec.convert(msgspec.to_builtins(definition), Definition)
+def _on_the_wire(refused: agents.DefinitionRefused, *, prefix: str = "") -> tuple[Fault, ...]:
+    return tuple(
+        Fault(
+            pointer=f"{prefix}{fault.pointer}",
+            message=fault.message,
+            code=_CODES.get(fault.code, fault.code.replace("_", "-")),
+        )
+        for fault in refused.faults
+    )
+
+
+def _judge_definition(value: dict[str, Any]) -> tuple[Fault, ...]:
+    """Name what the judge finds in the `definition` of a body; nothing where there is none."""
+    definition = value.get("definition")
+    if not isinstance(definition, dict):
+        return ()
+    try:
+        agents.parse(definition)
+    except agents.DefinitionRefused as refused:
+        return _on_the_wire(refused, prefix="/definition")
+    return ()
