@@ -13,17 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import msgspec
-from asyncpg.pool import PoolAcquireContext
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
     AcquireContext = PoolAcquireContext[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
 else:
     # Only the stubs of asyncpg know these classes as generic.
-    AcquireContext = PoolAcquireContext
     Connection = asyncpg.Connection
     Pool = asyncpg.Pool
 
@@ -140,31 +138,13 @@ class _BoundedPool(Pool):
         super().__init__(dsn, **options)
         self._acquire_timeout_seconds = acquire_timeout_seconds
 
-    def acquire(self, *, timeout: float | None = None) -> AcquireContext:
-        """Take a connection, as a context.
+    def acquire(self, *, timeout: float | None = None) -> "AcquireContext":
+        """Take a connection, as a context; the same limit holds for giving it back.
 
         Raises:
             TimeoutError: none has become free in time.
         """
-        return _BoundedAcquire(self, self._acquire_timeout_seconds if timeout is None else timeout)
-
-
-class _BoundedAcquire(AcquireContext):
-    """The wait of one who takes a connection."""
-
-    __slots__ = ("_seconds_max",)
-
-    def __init__(self, pool: Pool, seconds_max: float) -> None:
-        # asyncpg's own limit makes a task for every connection that is taken; this one sets a timer.
-        super().__init__(pool, None)
-        self._seconds_max = seconds_max
-
-    async def __aenter__(self) -> Any:
-        async with asyncio.timeout(self._seconds_max):
-            return await super().__aenter__()
-
-    def __await__(self) -> Any:
-        return self.__aenter__().__await__()
+        return super().acquire(timeout=self._acquire_timeout_seconds if timeout is None else timeout)
 
 
 async def _prepare_connection(conn: Connection) -> None:
