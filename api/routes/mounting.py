@@ -8,7 +8,20 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import agents, events, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes import (
+    agents,
+    approval_rules,
+    approvals,
+    events,
+    health,
+    line,
+    messages,
+    openapi,
+    previews,
+    sessions,
+    turns,
+    usage,
+)
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -25,6 +38,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *turns.OPERATIONS,
     *events.OPERATIONS,
     *previews.OPERATIONS,
+    *approvals.OPERATIONS,
+    *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
