@@ -19,3 +19,6 @@ CREATE TABLE approval_rules (
 );
 
 CREATE INDEX approval_rules_in_force ON approval_rules (organization_id, tool) WHERE revoked_at IS NULL;
+-- A decision that holds for good settles a tool once, however often it is made again.
+CREATE UNIQUE INDEX approval_rules_standing ON approval_rules (organization_id, tool, action)
+    WHERE revoked_at IS NULL AND approval_id IS NOT NULL;

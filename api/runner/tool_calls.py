@@ -123,9 +123,7 @@ class ToolCalls:
         except ArgumentsRefused as refusal:
             await self.refuse(run, progress, call, str(refusal))
             return None
-        action = decide_by_rules(
-            tool.name, tool.approval, arguments, tool.cost, rules, satisfies=_satisfies
-        )
+        action = decide_by_rules(tool.name, tool.approval, arguments, tool.cost, rules, satisfies=_satisfies)
         request = _request(progress, call, effect=tool.effect, arguments=arguments)
         if action is RuleAction.DENY:
             content = "The rules of the organization do not allow this call, so it was not made."

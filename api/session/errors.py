@@ -21,6 +21,7 @@
         ApprovalDecided                approval-decided
         ApprovalClosed                 approval-closed
         ApprovalExpired                approval-expired
+        NoStandingDecision             no-standing-decision
     AlreadyCancelled               no refusal: what was asked for is so already; nothing has changed
     InvariantViolated              broken, and ours: a clause of the law does not hold
     CorruptDocument                broken: stored bytes that are no session and no turn
@@ -247,6 +248,18 @@ class ApprovalExpired(CommandRefused):
 
     def __init__(self, approval_id: str) -> None:
         super().__init__(f"approval {approval_id} has expired and counts as denied")
+        self.approval_id = approval_id
+
+
+class NoStandingDecision(CommandRefused):
+    """Whether a call with an unknown outcome is made again cannot be settled once for all calls."""
+
+    code = "no-standing-decision"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"approval {approval_id} is about one call whose outcome is unknown, not about its tool"
+        )
         self.approval_id = approval_id
 
 

@@ -20,7 +20,8 @@ from api.session.usage import total_usage
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base
 from api.store.partial import steps_of
-from db import commits, deltas, prices, runs, sessions, turns, usage
+from api.store.swapping import swap
+from db import deltas, prices, runs, sessions, turns, usage
 from db.pool import Connection, retry_serialization
 
 RUNNER = Actor(process="runner")
@@ -202,9 +203,7 @@ class Running(Base):
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
         head = rows.head(loaded)
-        return Work(
-            head=head, turn=head.unfinished[0], context=msgspec.Raw(loaded.context), steps=steps
-        )
+        return Work(head=head, turn=head.unfinished[0], context=msgspec.Raw(loaded.context), steps=steps)
 
     async def steps(self, claim: Claim) -> tuple[Step, ...]:
         """Read the steps of the claimed turn again."""
@@ -392,18 +391,17 @@ class Running(Base):
         return await self._swap(conn, claim, command(rows.head(loaded), steps, spent))
 
     async def _swap(self, conn: Connection, claim: Claim, change: Change) -> bool:
-        return await commits.swap(
-            conn,
-            claim.organization_id,
-            claim.session_id,
-            expected_epoch=claim.epoch,
-            key=None,
-            **rows.swap_arguments(change),
+        return await swap(
+            conn, claim.organization_id, claim.session_id, change, expected_epoch=claim.epoch, key=None
         )
 
     def new_step_id(self) -> UUID:
-        """An id for a call that is about to be made."""
+        """An id for a call that is about to be made, or that will be once it is approved."""
         return self._new_id()
+
+    def new_approval_id(self) -> str:
+        """An id for an approval that is about to be asked for."""
+        return self._wire_id(ids.Kind.APPROVAL)
 
 
 def turn_id_of(claim: Claim) -> str:

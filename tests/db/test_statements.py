@@ -9,7 +9,17 @@ import pytest
 
 import db
 
-_GROWING = ("sessions", "turns", "events", "branches", "steps", "runs", "deltas", "usage_entries")
+_GROWING = (
+    "sessions",
+    "turns",
+    "events",
+    "branches",
+    "steps",
+    "runs",
+    "deltas",
+    "usage_entries",
+    "approvals",
+)
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
 _HOT = {
@@ -38,6 +48,12 @@ _HOT = {
     ("deltas", "_AFTER"),
     ("deltas", "_NEWS"),
     ("deltas", "_PLACE"),
+    ("approvals", "_DECIDE"),
+    ("approvals", "_CLOSE"),
+    ("approvals", "_BY_ID"),
+    ("approvals", "_LIST"),
+    ("approvals", "_LIST_OPEN"),
+    ("approvals", "_EXPIRED"),
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),

@@ -1,4 +1,4 @@
-"""Turns of agents with tools: a model that says what the test tells it to, and tools that the test watches."""
+"""Turns of agents with tools: a model that says what it is told to, and tools that the test watches."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -32,7 +32,7 @@ from api.runner.tools.base import (
     ToolResult,
 )
 from api.session import ids
-from api.session.document import Turn, TurnState
+from api.session.document import Approval, Decision, Turn, TurnState
 from db.pool import Pool
 from tests.factories import World, make_world, rendered
 
@@ -181,6 +181,22 @@ class Stage:
             self.world.caller,
             self.session_id,
             turn_id=turn_id,
+            expected=None,
+            idempotency=None,
+            render=rendered,
+        )
+
+    async def decide(
+        self, approval: Approval, decision: Decision, *, note: str | None = None, always: bool = False
+    ) -> None:
+        """Say what a person says of a call."""
+        await self.world.store.approvals.decide(
+            self.world.caller,
+            approval.id,
+            decision=decision,
+            arguments_digest=approval.arguments_digest,
+            note=note,
+            is_standing=always,
             expected=None,
             idempotency=None,
             render=rendered,

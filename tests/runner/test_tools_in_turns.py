@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from api.agents.definition import Definition, Limits, Node, Tool, ToolEffect
+from api.agents.policy import RuleAction
 from api.models.base import Message
 from api.runner.tools.base import Invocation, ToolOutcome, ToolResult
 from api.session.document import TurnState
+from api.store import StoredAnswer
 from db.pool import Pool
 from tests.runner.conversing import Line, asks, stage
 
@@ -159,7 +161,15 @@ async def test_reasoning_is_kept_apart_from_the_reply(pool: Pool) -> None:
 
 async def test_a_rule_may_forbid_a_call(pool: Pool) -> None:
     scene = await stage(pool, AGENT, asks(("look", {})), Line(text="I may not."))
-    await scene.world.store.approvals.add_rule(scene.world.caller, tool="look", action="deny")
+    await scene.world.store.approval_rules.create(
+        scene.world.caller,
+        tool="look",
+        action=RuleAction.DENY,
+        arguments_schema=None,
+        cost_max=None,
+        idempotency=None,
+        render=lambda record: StoredAnswer(status=201, headers={}, body=b""),
+    )
 
     async with scene.running():
         await scene.ask()

@@ -164,8 +164,8 @@ def test_a_refusal_changes_nothing(
 
 def test_every_reason_is_shown_above() -> None:
     reasons = {*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled}
-    # The limit of the metadata is a setting, so the store refuses in the core's words.
-    reasons -= {errors.MetadataTooLarge}
+    # The core knows neither settings nor rules: there the store refuses in its words.
+    reasons -= {errors.MetadataTooLarge, errors.NoStandingDecision}
 
     assert {code_of(reason) for reason in reasons} == {code for code, _, _ in REFUSALS}
 
@@ -183,6 +183,13 @@ def test_too_large_metadata_says_how_large() -> None:
 
     assert str(refusal) == "the metadata would take 70 bytes of JSON; 64 are allowed"
     assert (refusal.size_bytes, refusal.bytes_max) == (70, 64)
+
+
+def test_a_decision_that_cannot_stand_says_of_which_approval() -> None:
+    refusal = errors.NoStandingDecision("apv_1")
+
+    assert str(refusal) == "approval apv_1 is about one call whose outcome is unknown, not about its tool"
+    assert refusal.approval_id == "apv_1"
 
 
 def test_a_refusal_tells_its_fields() -> None:
