@@ -38,6 +38,7 @@ Attempt = Callable[[ModelRequest], AsyncGenerator[AdapterItem, None]]
 
 _BACKOFF_SECONDS = 0.5
 _BACKOFF_SECONDS_MAX = 8.0
+_RETRY_AFTER_FACTOR_MAX = 1.25
 
 
 class CallLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,8 +147,11 @@ async def _one_attempt(
 
 
 def _wait_seconds(error: ModelError, attempt_number: int) -> float:
-    """What the provider asked for, else a growing wait with some chance in it, so that callers spread."""
+    """What the provider asked for and a little more, else a growing wait; with some chance, so that callers
+    spread.
+    """
     if error.retry_after_seconds is not None:
-        return error.retry_after_seconds
+        # Everyone who was sent away at the same moment was told the same.
+        return error.retry_after_seconds * random.uniform(1, _RETRY_AFTER_FACTOR_MAX)  # noqa: S311 -- as below
     longest = min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS * 2 ** (attempt_number - 1))
     return random.uniform(longest / 2, longest)  # noqa: S311 -- spreads load, keeps no secret
