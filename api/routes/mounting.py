@@ -12,6 +12,7 @@ from api.routes import (
     agents,
     approval_rules,
     approvals,
+    drafts,
     events,
     health,
     line,
@@ -41,6 +42,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *approvals.OPERATIONS,
     *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
+    *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -39,7 +39,7 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn."""
 
-LAST = ["endSession", "deleteSession"]
+LAST = ["endSession", "deleteSession", "discardAgentDraft"]
 """After these nothing else would succeed."""
 
 CHECKS = [
@@ -89,6 +89,9 @@ class Served:
             await world.answer()
             asked = await world.ask((await world.session()).session.id, 2, arguments_digest="digest")
             await world.append(session.id, 10)
+            await world.store.agents.save_draft(
+                world.caller, world.agent.id, definition={"model": "scripted:echo"}, expected=0
+            )
             document = await world.store.reading.document(world.caller, session.id)
             self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
             self.schema = with_known_ids(
