@@ -198,7 +198,7 @@ class TurnRunner:
 def _greeting(run: Run, template: str) -> Publishing:
     """The command that publishes a greeting that the definition spells out; no model is asked."""
     values = templates.scope(run.context, run.work.head.session.variables)
-    text = templates.render(templates.parse(template), values)
+    text = templates.render(templates.read(template), values)
 
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
         now = utc_now()
