@@ -5,7 +5,7 @@
     running     claim, steps, settlement, publish: what a runner does
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
-    access      organizations and API keys
+    access      organizations; keys: their API keys, and what those may do
 
 `Store` bundles them over one pool.
 """

@@ -19,6 +19,7 @@ _GROWING = (
     "deltas",
     "usage_entries",
     "approvals",
+    "api_keys",
 )
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
@@ -56,7 +57,7 @@ _HOT = {
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),
-    ("organizations", "_FIND_KEY"),
+    ("api_keys", "_FIND"),
 }
 
 

@@ -39,7 +39,7 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn."""
 
-LAST = ["endSession", "deleteSession", "discardAgentDraft"]
+LAST = ["endSession", "deleteSession", "discardAgentDraft", "revokeApiKey"]
 """After these nothing else would succeed."""
 
 CHECKS = [
@@ -100,6 +100,7 @@ class Served:
                 agent_id=world.agent.id,
                 approval_ids=[approval.id for approval in asked],
                 rule_id=await made_rule(world),
+                key_id=(await world.store.access.create_key(world.organization_id, name="other")).id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -129,7 +130,7 @@ async def made_rule(world: World) -> str:
 
 
 def with_known_ids(
-    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str
+    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str, key_id: str
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -143,6 +144,7 @@ def with_known_ids(
         "approval_id": approval_ids,
         "arguments_digest": ["digest"],
         "rule_id": [rule_id],
+        "key_id": [key_id],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],
