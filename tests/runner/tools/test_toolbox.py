@@ -1,0 +1,101 @@
+"""The toolbox: what it offers, what it checks, whom it has make the call."""
+
+from typing import Any
+
+import pytest
+
+from api.agents.definition import HttpCall, Tool, ToolEffect
+from api.models.base import ToolSpec
+from api.runner.tools.base import ArgumentsRefused, Toolbox, ToolOutcome
+from api.runner.tools.functions import FunctionTools, load
+from api.runner.tools.toolbox import Tools
+from tests.runner.tools import sample_functions
+from tests.runner.tools.server import ORGANIZATION, http_tools, invocation, tool_server
+
+MODULE = sample_functions.__name__
+SCHEMA = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+
+
+def toolbox() -> Toolbox:
+    functions = {"greet": load(f"{MODULE}:greet")}
+    return Tools(http=http_tools(), functions=FunctionTools(functions, threads_max=2, result_bytes_max=1_000))
+
+
+def tool(name: str, **fields: Any) -> Tool:
+    return Tool(name=name, effect=ToolEffect.READ, **fields)
+
+
+async def test_the_offer_says_of_each_tool_what_it_takes_or_why_it_is_missing() -> None:
+    http = HttpCall(method="GET", url="https://tools.example/x")
+
+    offer = await toolbox().offer(
+        ORGANIZATION,
+        [
+            tool("plain", http=http),
+            tool("typed", description="Look\x00up.", parameters=SCHEMA, http=http),
+            tool("greet", function="greet"),
+            tool("renamed", description="Say hello.", parameters=SCHEMA, function="greet"),
+            tool("gone", function="gone"),
+            tool("bad", parameters={"type": "nonsense"}, http=http),
+        ],
+    )
+
+    assert [spec.name for spec in offer.specs] == ["plain", "typed", "greet", "renamed"]
+    plain, typed, greet, renamed = offer.specs
+    assert plain.parameters == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert (typed.description, typed.parameters) == ("Look\ufffdup.", SCHEMA)
+    assert (greet.description, list(greet.parameters["properties"])) == ("Greet.", ["name"])
+    assert (renamed.description, renamed.parameters) == ("Say hello.", SCHEMA)
+    assert [missing.name for missing in offer.missing] == ["gone", "bad"]
+    assert offer.missing[0].reason == "The function `gone` is not registered here."
+    assert "its schema is not valid" in offer.missing[1].reason
+
+
+def test_arguments_are_held_against_the_schema() -> None:
+    spec = ToolSpec(name="typed", description="", parameters=SCHEMA)
+
+    assert toolbox().check(spec, '{"id": "1"}') == {"id": "1"}
+    with pytest.raises(ArgumentsRefused, match=r"do not fit the tool. /id: 1 is not of type 'string'"):
+        toolbox().check(spec, '{"id": 1}')
+    with pytest.raises(ArgumentsRefused, match="not valid JSON"):
+        toolbox().check(spec, "{")
+
+
+def test_a_schema_that_fails_during_the_check_is_told_to_the_model() -> None:
+    spec = ToolSpec(name="typed", description="", parameters={"type": "object", "$ref": "#/gone"})
+
+    with pytest.raises(ArgumentsRefused, match="cannot be called"):
+        toolbox().check(spec, "{}")
+
+
+async def test_a_call_goes_to_who_makes_it() -> None:
+    async with tool_server() as server:
+        tools = toolbox()
+        http = HttpCall(method="GET", url=f"{server.url}/x")
+
+        results = [
+            await tools.call(invocation(http=http)),
+            await tools.call(invocation(function="greet", arguments={"name": "Ada"})),
+            await tools.call(invocation()),
+        ]
+        await tools.close()
+
+    assert [result.outcome for result in results] == [
+        ToolOutcome.COMPLETED,
+        ToolOutcome.COMPLETED,
+        ToolOutcome.FAILED,
+    ]
+
+
+async def test_a_fault_of_ours_is_an_unknown_outcome() -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the database is gone")
+
+    http = http_tools()
+    http._find_allowed = broken  # type: ignore[assignment]
+    tools = Tools(http=http, functions=FunctionTools({}, threads_max=1, result_bytes_max=1_000))
+
+    result = await tools.call(invocation(http=HttpCall(method="GET", url="http://127.0.0.1:1/")))
+
+    assert result.outcome is ToolOutcome.UNKNOWN
+    assert "database" not in result.content
