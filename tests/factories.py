@@ -15,6 +15,8 @@ from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, turn_id_of
 from db.pool import Pool
 
+SECRETS_KEY = bytes(range(32))
+
 DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 
 
@@ -112,7 +114,7 @@ def completing(claim: Claim, text: str) -> Any:
 async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: str = "Acme") -> World:
     """An organization of its own on this database."""
     hub = Hub()
-    store = Store(pool, hub)
+    store = Store(pool, hub, secrets_keys=(SECRETS_KEY,))
     organization = await store.access.create_organization(name)
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
     assert row is not None

@@ -8,7 +8,19 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import agents, events, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes import (
+    agents,
+    events,
+    health,
+    line,
+    messages,
+    openapi,
+    previews,
+    secrets,
+    sessions,
+    turns,
+    usage,
+)
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -26,6 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.OPERATIONS,
     *previews.OPERATIONS,
     *agents.OPERATIONS,
+    *secrets.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -31,6 +31,7 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
+    "secret_name": (_WIRE_ID, "The secret's name."),
     "version": (_NUMBER, "The published version."),
 }
 """What each placeholder of a path stands for. One that names nothing gets 404, whatever its form."""

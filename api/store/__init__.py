@@ -5,6 +5,8 @@
     running     claim, steps, settlement, publish: what a runner does
     agents      agents and their versions
     access      organizations and API keys
+    secrets     what tools need to be let in elsewhere, encrypted
+    organization_settings   what the operator has set for one organization
 
 `Store` bundles them over one pool.
 """

@@ -31,6 +31,7 @@ VALID: dict[str, dict[str, Any]] = {
     "retryTurn": {"expected_revision": 9},
     "cancelTurn": {"expected_revision": 9},
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
+    "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
 }
 
@@ -64,6 +65,7 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
+            "secret_name": "crm",
             "ordinal": "1",
             "version": "1",
         }
@@ -74,6 +76,7 @@ class Bench:
             await self.api.get(self.path),
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
+            await self.api.get("/v1/secrets"),
         ]
 
     async def send(

@@ -28,6 +28,7 @@ EXAMPLES_MAX = 25
 """Of each operation, with valid data and with data that is not."""
 
 FIRST = [
+    "putSecret",
     "previewRestore",
     "listDiscardedTurns",
     "cancelTurn",
@@ -35,7 +36,7 @@ FIRST = [
     "regenerateTurn",
     "restoreSession",
 ]
-"""While there is what they need: a discarded future and an unfinished turn."""
+"""While there is what they need: a discarded future and an unfinished turn; and a secret."""
 
 LAST = ["endSession", "deleteSession"]
 """After these nothing else would succeed."""
@@ -115,6 +116,7 @@ def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> An
         "session_id": [session_id],
         "turn_id": turn_ids,
         "agent_id": [agent_id],
+        "secret_name": ["crm", "erp"],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

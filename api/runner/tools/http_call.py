@@ -16,6 +16,7 @@ from api.runner.tools.addresses import AllowedHosts
 from api.runner.tools.base import Invocation, ToolResult
 from api.runner.tools.http_request import FilledRequest, RequestRefused, fill, read_url, secret_names
 from api.runner.tools.ssrf import Guard
+from api.store.errors import SecretsUnavailable
 
 FindSecrets: TypeAlias = Callable[[UUID, Collection[str]], Awaitable[Mapping[str, str]]]
 """Gives those of an organization's secrets that are there, by name."""
@@ -73,6 +74,8 @@ class HttpTools:
                 filled = fill(call, _values(invocation, secrets))
                 allowed = await self._find_allowed(invocation.organization_id)
                 result = await self._send(invocation, call, filled, allowed, exchange)
+        except SecretsUnavailable as error:
+            return content.failed(f"The request was not sent: {error}.")
         except (RequestRefused, TemplateFault) as error:
             result = exchange.ended(str(error))
         except (TimeoutError, httpx2.TimeoutException):
