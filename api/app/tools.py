@@ -1,13 +1,18 @@
 """The tools of the service, built from the settings."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from uuid import UUID
 
+from api.agents import templates
 from api.runner.tools.addresses import AllowedHosts, read_allowed
 from api.runner.tools.functions import FunctionRefused, FunctionTools, RegisteredFunction, load
 from api.runner.tools.http_call import HttpLimits, HttpTools
+from api.runner.tools.mcp_connection import McpLimits
+from api.runner.tools.mcp_tools import McpTools
 from api.runner.tools.ssrf import Guard
 from api.runner.tools.toolbox import Tools
+from api.setting_values import McpServer
 from api.settings import Settings, SettingsError
 from api.store import Store
 
@@ -39,6 +44,15 @@ def build_toolbox(settings: Settings, environ: Mapping[str, str], store: Store) 
             threads_max=settings.tool_threads_max,
             result_bytes_max=settings.tool_result_bytes_max,
         ),
+        mcp=McpTools(
+            _servers(settings),
+            environ=environ,
+            guard=guard,
+            allowed=everybody,
+            find_secrets=store.secrets.values,
+            limits=McpLimits(start_seconds=settings.mcp_start_seconds, calls_max=settings.mcp_calls_max),
+            result_bytes_max=settings.tool_result_bytes_max,
+        ),
     )
 
 
@@ -52,6 +66,21 @@ def _functions(settings: Settings) -> dict[str, RegisteredFunction]:
     if faults:
         raise SettingsError(tuple(faults))
     return functions
+
+
+def _servers(settings: Settings) -> tuple[McpServer, ...]:
+    """Look, without importing it, whether the package is there that speaks with the servers."""
+    if settings.mcp_servers and find_spec("mcp") is None:
+        fault = "needs the package `mcp`: install `turnledger[mcp]`"
+        raise SettingsError((("TURNLEDGER_MCP_SERVERS", fault),))
+    for server in settings.mcp_servers:
+        try:
+            for text in server.headers.values():
+                templates.parse(text)
+        except templates.TemplateFault as error:
+            fault = f"{server.name}: {error}"
+            raise SettingsError((("TURNLEDGER_MCP_SERVERS", fault),)) from error
+    return settings.mcp_servers
 
 
 def _allowed(settings: Settings) -> AllowedHosts:

@@ -13,6 +13,8 @@ from api.runner.tools.arguments import SchemaRefused, Schemas, read_arguments
 from api.runner.tools.base import ArgumentsRefused, Invocation, MissingTool, Offer, ToolResult
 from api.runner.tools.functions import FunctionTools
 from api.runner.tools.http_call import HttpTools
+from api.runner.tools.mcp_connection import McpUnavailable
+from api.runner.tools.mcp_tools import Listed, McpTools
 
 DESCRIPTION_BYTES_MAX = 16 * 1024
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -21,17 +23,19 @@ _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additional
 class Tools:
     """Implements `api.runner.tools.base.Toolbox`."""
 
-    def __init__(self, *, http: HttpTools, functions: FunctionTools) -> None:
+    def __init__(self, *, http: HttpTools, functions: FunctionTools, mcp: McpTools) -> None:
         self._http = http
         self._functions = functions
+        self._mcp = mcp
         self._schemas = Schemas()
 
     async def offer(self, organization_id: UUID, tools: Sequence[Tool]) -> Offer:
         """Find out what can be called; what cannot be is told, not raised."""
         specs: list[ToolSpec] = []
         missing: list[MissingTool] = []
+        listed = await self._mcp.tools(organization_id, (tool.mcp.server for tool in tools if tool.mcp))
         for tool in tools:
-            found = self._described(tool)
+            found = self._described(tool, listed)
             if isinstance(found, ToolSpec):
                 specs.append(found)
             else:
@@ -61,6 +65,8 @@ class Tools:
                 return await self._http.call(invocation, tool.http)
             if tool.function is not None:
                 return await self._functions.call(invocation, tool.function)
+            if tool.mcp is not None:
+                return await self._mcp.call(invocation, tool.mcp)
         except Exception:  # the edge: a fault of ours, of which nobody can say how far the call had come
             logger.opt(exception=True).error("tool call broke off", tool=tool.name)
             return content.unknown("The call broke off inside the service: whether it was done is unknown.")
@@ -68,8 +74,9 @@ class Tools:
 
     async def close(self) -> None:
         """Release connections and server processes."""
+        await self._mcp.close()
 
-    def _described(self, tool: Tool) -> ToolSpec | MissingTool:
+    def _described(self, tool: Tool, listed: Listed) -> ToolSpec | MissingTool:
         description, parameters = tool.description, tool.parameters
         if tool.function is not None:
             function = self._functions.find(tool.function)
@@ -77,6 +84,17 @@ class Tools:
                 return _missing(tool, f"The function `{tool.function}` is not registered here.")
             description = description or function.description
             parameters = parameters if parameters is not None else function.parameters
+        elif tool.mcp is not None:
+            server = listed[tool.mcp.server]
+            if isinstance(server, McpUnavailable):
+                return _missing(tool, str(server))
+            if tool.mcp.tool not in server:
+                return _missing(
+                    tool, f"The MCP server `{tool.mcp.server}` has no tool called `{tool.mcp.tool}`."
+                )
+            described = server[tool.mcp.tool]
+            description = description or described.description
+            parameters = parameters if parameters is not None else described.parameters
         return self._spec(tool, description, parameters)
 
     def _spec(

@@ -1,13 +1,18 @@
 """The toolbox: what it offers, what it checks, whom it has make the call."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from api.agents.definition import HttpCall, Tool, ToolEffect
 from api.models.base import ToolSpec
+from api.runner.tools.addresses import AllowedHosts
 from api.runner.tools.base import ArgumentsRefused, Toolbox, ToolOutcome
 from api.runner.tools.functions import FunctionTools, load
+from api.runner.tools.mcp_connection import McpLimits
+from api.runner.tools.mcp_tools import McpTools
+from api.runner.tools.ssrf import Guard
 from api.runner.tools.toolbox import Tools
 from tests.runner.tools import sample_functions
 from tests.runner.tools.server import ORGANIZATION, http_tools, invocation, tool_server
@@ -16,9 +21,28 @@ MODULE = sample_functions.__name__
 SCHEMA = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
 
 
+def no_servers() -> McpTools:
+    async def find_secrets(*_: object) -> Mapping[str, str]:
+        return {}
+
+    return McpTools(
+        (),
+        environ={},
+        guard=Guard(),
+        allowed=AllowedHosts(),
+        find_secrets=find_secrets,
+        limits=McpLimits(),
+        result_bytes_max=1_000,
+    )
+
+
 def toolbox() -> Toolbox:
     functions = {"greet": load(f"{MODULE}:greet")}
-    return Tools(http=http_tools(), functions=FunctionTools(functions, threads_max=2, result_bytes_max=1_000))
+    return Tools(
+        http=http_tools(),
+        functions=FunctionTools(functions, threads_max=2, result_bytes_max=1_000),
+        mcp=no_servers(),
+    )
 
 
 def tool(name: str, **fields: Any) -> Tool:
@@ -93,7 +117,11 @@ async def test_a_fault_of_ours_is_an_unknown_outcome() -> None:
 
     http = http_tools()
     http._find_allowed = broken  # type: ignore[assignment]
-    tools = Tools(http=http, functions=FunctionTools({}, threads_max=1, result_bytes_max=1_000))
+    tools = Tools(
+        http=http,
+        functions=FunctionTools({}, threads_max=1, result_bytes_max=1_000),
+        mcp=no_servers(),
+    )
 
     result = await tools.call(invocation(http=HttpCall(method="GET", url="http://127.0.0.1:1/")))
 
