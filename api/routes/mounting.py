@@ -10,6 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
+    drafts,
     events,
     health,
     line,
@@ -39,6 +40,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *previews.OPERATIONS,
     *agents.OPERATIONS,
     *secrets.OPERATIONS,
+    *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
 )

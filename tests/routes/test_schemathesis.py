@@ -38,7 +38,7 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn; and a secret."""
 
-LAST = ["endSession", "deleteSession"]
+LAST = ["endSession", "deleteSession", "discardAgentDraft"]
 """After these nothing else would succeed."""
 
 CHECKS = [
@@ -87,6 +87,9 @@ class Served:
             await world.append(session.id, 8)
             await world.answer()
             await world.append(session.id, 10)
+            await world.store.agents.save_draft(
+                world.caller, world.agent.id, definition={"model": "scripted:echo"}, expected=0
+            )
             document = await world.store.reading.document(world.caller, session.id)
             self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
             self.schema = with_known_ids(

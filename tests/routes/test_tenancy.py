@@ -19,10 +19,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "retryTurn": {"expected_revision": 1},
     "cancelTurn": {},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
+    "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 0},
 }
 QUERIES = {
     "previewRewind": "?to=start",
     "previewRestore": "?ordinal=1",
+    "diffAgentVersions": "?to=1",
 }
 
 OWN = {"putSecret": "everybody may use any name"}
