@@ -1,7 +1,7 @@
 """The request of an HTTP tool, filled in from its templates.
 
-What is filled in can choose no other host and no other path: scheme, host and port stand in the text of the
-definition itself, and a value is one segment of the path, never none and never a step up.
+The model can choose no other host and no other path: scheme, host and port come from the definition, the
+session's context or a secret, and a value is one segment of the path, never none and never a step up.
 """
 
 import re
@@ -14,6 +14,7 @@ import msgspec
 
 from api.agents import templates
 from api.agents.definition import HttpCall
+from api.agents.http_texts import split_url
 from api.runner.tools.content import as_text
 
 URL_CHARACTERS_MAX = 8_192
@@ -22,6 +23,7 @@ BODY_BYTES_MAX = 1024 * 1024
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _ORIGIN = re.compile(r"https?://[^/?#@\\\s]+", re.IGNORECASE)
+_BASE = re.compile(_ORIGIN.pattern + r"(?:/[^?#\\\s]*)?", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 # The connection's own business, or ours.
@@ -117,14 +119,38 @@ def read_url(text: str) -> httpx2.URL:
 
 
 def _url(call: HttpCall, values: Mapping[str, Any]) -> httpx2.URL:
-    template = templates.parse(call.url)
-    first = next(iter(template.parts), "")
-    literal = first if isinstance(first, str) else ""
-    origin = _ORIGIN.match(literal)
-    if origin is None or (origin.end() == len(literal) and len(template.parts) > 1):
-        raise RequestRefused("Scheme, host and port of a tool's address must stand in its definition.")
+    host, rest = split_url(templates.parse(call.url))
+    base = _base(host, values)
+    path, question, query = _rest(rest, values).partition("?")
+    if any(unquote(segment) in (".", "..") for segment in re.split(r"[/\\]", path)):
+        raise RequestRefused("A segment of the address's path must not be `.` or `..`.")
+    more = urlencode(list(_query(call, values)), quote_via=quote, errors="replace")
+    whole = base + path + (question or ("?" if more else "")) + "&".join(filter(None, (query, more)))
+    if len(whole) > URL_CHARACTERS_MAX:
+        raise RequestRefused(f"The address is longer than {URL_CHARACTERS_MAX} characters.")
+    return read_url(whole)
+
+
+def _base(host: templates.Template, values: Mapping[str, Any]) -> str:
+    """Scheme, host and port; and a path, where one place alone holds the base of the address.
+
+    Raises:
+        RequestRefused: the model has a hand in it, or what is filled in is more than it should be.
+    """
+    if any(place.path[0] not in ("context", "secrets") for place in host.placeholders):
+        raise RequestRefused("The host of a tool's address must not come from the conversation.")
+    is_whole_base = len(host.parts) == 1 and isinstance(host.parts[0], templates.Placeholder)
+    form = _BASE if is_whole_base else _ORIGIN
+    rendered = templates.render(host, values)
+    if not form.fullmatch(rendered):
+        raise RequestRefused("The address of a request begins with http:// or https:// and a host.")
+    return rendered.rstrip("/") if is_whole_base else rendered
+
+
+def _rest(rest: templates.Template, values: Mapping[str, Any]) -> str:
+    """Path and query, without a fragment."""
     rendered, is_path = "", True
-    for part in template.parts:
+    for part in rest.parts:
         if isinstance(part, str):
             rendered += part
             is_path = is_path and not set("?#") & set(part)
@@ -133,15 +159,7 @@ def _url(call: HttpCall, values: Mapping[str, Any]) -> httpx2.URL:
         if is_path and not text:
             raise RequestRefused(f"The address needs a value for `{'.'.join(part.path)}`.")
         rendered += quote(text, safe="", errors="replace")
-    rendered, _, _ = rendered.partition("#")
-    path, question, query = rendered[origin.end() :].partition("?")
-    if any(unquote(segment) in (".", "..") for segment in re.split(r"[/\\]", path)):
-        raise RequestRefused("A segment of the address's path must not be `.` or `..`.")
-    more = urlencode(list(_query(call, values)), quote_via=quote, errors="replace")
-    whole = origin[0] + path + (question or ("?" if more else "")) + "&".join(filter(None, (query, more)))
-    if len(whole) > URL_CHARACTERS_MAX:
-        raise RequestRefused(f"The address is longer than {URL_CHARACTERS_MAX} characters.")
-    return read_url(whole)
+    return rendered.partition("#")[0]
 
 
 def _query(call: HttpCall, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -71,6 +71,9 @@ async def test_an_idempotent_call_carries_its_key() -> None:
         ("http://{{arguments.host}}/x", {"host": "127.0.0.1"}),
         ("http://127.0.0.1{{arguments.host}}/x", {"host": ".example"}),
         ("{{arguments.host}}", {"host": "http://127.0.0.1/"}),
+        ("{{variables.host}}/x", {}),
+        ("ftp://127.0.0.1/x", {}),
+        ("{{context.base}}/x", {}),
         ("http://127.0.0.1/{{arguments.id}}", {}),
         ("http://127.0.0.1/{{arguments.id}}", {"id": ""}),
         ("http://127.0.0.1/{{arguments.id}}/x", {"id": ".."}),
@@ -87,6 +90,44 @@ async def test_values_choose_neither_the_host_nor_another_path(url: str, argumen
 
     assert result.outcome is ToolOutcome.FAILED
     assert result.content.endswith("The request was not sent.")
+    assert resolver.asked == []
+
+
+async def test_the_caller_may_choose_the_host_by_the_context() -> None:
+    async with tool_server() as server:
+        result = await http_tools().call(
+            invocation(arguments={"id": "7/8"}, context={"base": f"{server.url}/v2/", "part": "127.0.0"}),
+            HttpCall(method="GET", url="{{context.base}}/orders/{{arguments.id}}"),
+        )
+        await http_tools().call(
+            invocation(context={"part": "127.0.0"}),
+            HttpCall(method="GET", url=f"http://{{{{context.part}}}}.1:{server.port}/x"),
+        )
+
+    assert result.outcome is ToolOutcome.COMPLETED
+    assert [request.target for request in server.received] == ["/v2/orders/7%2F8", "/x"]
+
+
+@pytest.mark.parametrize(
+    ("url", "value"),
+    [
+        ("http://{{context.part}}.example/x", "127.0.0.1/a?b="),
+        ("http://{{context.part}}.example/x", "127.0.0.1#"),
+        ("http://{{context.part}}.example/x", "user@127.0.0.1"),
+        ("http://{{context.part}}.example/x", "127.0.0.1\\"),
+        ("{{context.part}}/x", "ftp://127.0.0.1"),
+        ("{{context.part}}/x", "http://127.0.0.1/a?b="),
+        ("{{context.part}}/x", "http://user:word@127.0.0.1"),
+        ("{{context.part}}/x", "127.0.0.1"),
+    ],
+)
+async def test_the_context_fills_a_host_and_nothing_more(url: str, value: str) -> None:
+    resolver = Resolver(["127.0.0.1"])
+    call = HttpCall(method="GET", url=url)
+
+    result = await http_tools(resolve=resolver).call(invocation(context={"part": value}), call)
+
+    assert result.outcome is ToolOutcome.FAILED
     assert resolver.asked == []
 
 

@@ -1,11 +1,12 @@
 """The toolbox: what it offers, what it checks, whom it has make the call."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.agents.definition import HttpCall, Tool, ToolEffect
+from api.agents.definition import HttpCall, Tool, ToolEffect, parse
 from api.models.base import ToolSpec
 from api.runner.tools.addresses import AllowedHosts
 from api.runner.tools.base import ArgumentsRefused, Toolbox, ToolOutcome
@@ -127,3 +128,12 @@ async def test_a_fault_of_ours_is_an_unknown_outcome() -> None:
 
     assert result.outcome is ToolOutcome.UNKNOWN
     assert "database" not in result.content
+
+
+def test_the_definition_in_the_documentation_can_be_published() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tools.md").read_text()
+    example = page.partition("```json\n")[2].partition("```")[0]
+
+    definition = parse(example.encode())
+
+    assert [tool.name for tool in definition.tools] == ["look_up_order", "refund", "search_notes"]
