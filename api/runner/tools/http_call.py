@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx2
 import msgspec
+from loguru import logger
 
 from api.agents.definition import HttpCall, ToolEffect
 from api.agents.templates import TemplateFault
@@ -84,6 +85,9 @@ class HttpTools:
             result = exchange.ended(str(error) or "The server could not be reached.")
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL):
             result = exchange.ended("The connection to the server broke.")
+        except Exception:  # the edge: a fault of ours, the database's mostly
+            logger.opt(exception=True).error("tool call broke off", tool=invocation.tool.name)
+            result = exchange.ended("The call broke off inside the service.")
         if not secrets:
             return result
         return msgspec.structs.replace(result, content=content.redacted(result.content, secrets.values()))

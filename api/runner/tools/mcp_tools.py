@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from loguru import logger
+
 from api.agents import templates
 from api.agents.definition import McpCall, ToolEffect
 from api.runner.tools import content
@@ -95,6 +97,12 @@ class McpTools:
                     f"There was no answer within {seconds:g} s. Whether the call was done is unknown."
                 )
             return content.failed(f"The server took no call within {seconds:g} s. The tool was not called.")
+        except Exception:  # the edge: a fault of ours, the database's mostly
+            logger.opt(exception=True).error("tool call broke off", tool=invocation.tool.name)
+            sentence = "The call broke off inside the service."
+            if began.is_set():
+                return content.unknown(f"{sentence} Whether it was done is unknown.")
+            return content.failed(f"{sentence} The tool was not called.")
         else:
             result = self._result(made)
         return ToolResult(outcome=result.outcome, content=content.redacted(result.content, secrets.values()))
@@ -110,6 +118,9 @@ class McpTools:
             return await connection.tools()
         except McpUnavailable as error:
             return error
+        except Exception:  # the edge: what cannot be offered is told, and the turn goes on without it
+            logger.opt(exception=True).error("tools could not be listed", server=name)
+            return McpUnavailable(f"The MCP server `{name}` could not be looked up.")
 
     async def _connection(self, organization_id: UUID, name: str) -> tuple[McpConnection, Mapping[str, str]]:
         """The connection for an organization, and the secrets that it carries.

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from api.agents.definition import HttpCall, Tool, ToolEffect, parse
+from api.agents.definition import HttpCall, McpCall, Tool, ToolEffect, parse
 from api.models.base import ToolSpec
 from api.runner.tools.addresses import AllowedHosts
 from api.runner.tools.base import ArgumentsRefused, Toolbox, ToolOutcome
@@ -15,6 +16,7 @@ from api.runner.tools.mcp_connection import McpLimits
 from api.runner.tools.mcp_tools import McpTools
 from api.runner.tools.ssrf import Guard
 from api.runner.tools.toolbox import Tools
+from api.setting_values import McpServer
 from tests.runner.tools import sample_functions
 from tests.runner.tools.server import ORGANIZATION, http_tools, invocation, tool_server
 
@@ -22,12 +24,12 @@ MODULE = sample_functions.__name__
 SCHEMA = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
 
 
-def no_servers() -> McpTools:
+def no_servers(*servers: McpServer) -> McpTools:
     async def find_secrets(*_: object) -> Mapping[str, str]:
         return {}
 
     return McpTools(
-        (),
+        servers,
         environ={},
         guard=Guard(),
         allowed=AllowedHosts(),
@@ -112,10 +114,11 @@ async def test_a_call_goes_to_who_makes_it() -> None:
     ]
 
 
-async def test_a_fault_of_ours_is_an_unknown_outcome() -> None:
-    async def broken(*_: object) -> None:
-        raise RuntimeError("the database is gone")
+async def broken(*_: object) -> None:
+    raise RuntimeError("the database is gone")
 
+
+async def test_a_fault_of_ours_before_the_request_is_a_failure() -> None:
     http = http_tools()
     http._find_allowed = broken  # type: ignore[assignment]
     tools = Tools(
@@ -126,8 +129,34 @@ async def test_a_fault_of_ours_is_an_unknown_outcome() -> None:
 
     result = await tools.call(invocation(http=HttpCall(method="GET", url="http://127.0.0.1:1/")))
 
+    assert result.outcome is ToolOutcome.FAILED
+    assert "database" not in result.content
+
+
+async def test_a_fault_of_ours_of_which_nobody_knows_when_is_an_unknown_outcome() -> None:
+    functions = FunctionTools({}, threads_max=1, result_bytes_max=1_000)
+    functions.call = broken  # type: ignore[assignment,method-assign]
+    tools = Tools(http=http_tools(), functions=functions, mcp=no_servers())
+
+    result = await tools.call(invocation(function="greet"))
+
     assert result.outcome is ToolOutcome.UNKNOWN
     assert "database" not in result.content
+
+
+async def test_a_fault_of_ours_while_servers_are_asked_makes_their_tools_missing() -> None:
+    server = McpServer(name="crm", url="https://crm.example", headers={"X": "{{secrets.crm}}"})
+    mcp = no_servers(server)
+    mcp._find_secrets = broken  # type: ignore[assignment]
+    functions = FunctionTools({}, threads_max=1, result_bytes_max=1_000)
+    tools = Tools(http=http_tools(), functions=functions, mcp=mcp)
+    asked = tool("add", mcp=McpCall(server="crm", tool="add"))
+
+    offer = await tools.offer(ORGANIZATION, [asked])
+    result = await tools.call(msgspec.structs.replace(invocation(), tool=asked))
+
+    assert [missing.reason for missing in offer.missing] == ["The MCP server `crm` could not be looked up."]
+    assert result.outcome is ToolOutcome.FAILED
 
 
 def test_the_definition_in_the_documentation_can_be_published() -> None:
