@@ -51,7 +51,7 @@ async def assembled(
         stack.push_async_callback(models.close)
         toolbox = build_toolbox(settings, environ, store)
         stack.push_async_callback(toolbox.close)
-        own = [sweeps.sweep_forever(database.pool, settings)]
+        own = [sweeps.sweep_forever(database.pool, settings), sweeps.deny_expired_forever(store)]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:

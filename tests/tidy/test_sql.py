@@ -15,6 +15,7 @@ UNBOUND = {
     "secrets._OTHERWISE_SEALED": "a rotation of the installation's keys reads secrets of all organizations",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
             "doctor._LEDGER_DENSITY",
@@ -29,6 +30,7 @@ UNBOUND = {
             "doctor._HEADER_COPIES",
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
+            "doctor._OPEN_APPROVALS",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",
