@@ -7,9 +7,10 @@ from uuid import UUID
 from loguru import logger
 
 from api.agents.definition import Tool
+from api.agents.fitting import SchemaRefused, Schemas
 from api.models.base import ToolSpec
 from api.runner.tools import content
-from api.runner.tools.arguments import SchemaRefused, Schemas, read_arguments
+from api.runner.tools.arguments import read_arguments
 from api.runner.tools.base import ArgumentsRefused, Invocation, MissingTool, Offer, ToolResult
 from api.runner.tools.functions import FunctionTools
 from api.runner.tools.http_call import HttpTools
@@ -50,7 +51,7 @@ class Tools:
         """
         value = read_arguments(arguments)
         try:
-            faults = self._schemas.faults(spec.parameters, value)
+            faults = self._schemas.faults(spec.parameters, value, whole="the arguments")
         except SchemaRefused as error:
             raise ArgumentsRefused(f"The tool cannot be called: its schema {error}.") from error
         if faults:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from api.runner.tools.arguments import ARGUMENTS_BYTES_MAX, SchemaRefused, Schemas, read_arguments
+from api.agents.fitting import SchemaRefused, Schemas
+from api.runner.tools.arguments import ARGUMENTS_BYTES_MAX, read_arguments
 from api.runner.tools.base import ArgumentsRefused
 
 SCHEMA: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_every_fault_names_its_field() -> None:
         "/city: 'oslo' does not match '^[A-Z]'",
         "/days: 0 is less than the minimum of 1",
         "/places/0/lat: 'x' is not of type 'number'",
-        "the arguments: there is no field 'more'; there are city, days, places",
+        "the whole: there is no field 'more'; there are city, days, places",
     ]
     assert Schemas().faults(SCHEMA, {}) == ["the arguments: 'city' is a required property"]
 
