@@ -1,4 +1,4 @@
-"""Tool calls as steps: recorded when they begin and end, taken over, and remembered by their turn."""
+"""Tool calls as steps: recorded when they begin and end, and remembered by their turn."""
 
 import asyncio
 from typing import Any
@@ -78,34 +78,24 @@ async def test_a_step_tells_a_take_over_what_it_was_and_what_came_back(pool: Poo
     assert bytes(step.result) == b'{"content":"Done."}'
 
 
-async def test_an_open_tool_call_is_taken_over_once_and_ended_by_whoever_comes_first(pool: Pool) -> None:
+async def test_an_open_tool_call_is_ended_by_whoever_comes_first(pool: Pool) -> None:
     world, _, first, step_id = await calling(pool)
     await lose(pool)
     second = await claimed(world)
     running = world.store.running
 
-    assert not await running.resume_step(first, step_id)
-    assert await running.resume_step(second, step_id)
+    assert await running.end_tool_step(first, step_id, "completed", {"content": "After all."})
+    assert not await running.end_tool_step(second, step_id, "failed", None)
 
     (step,) = await running.steps(second)
-    assert (step.run_id, step.state) == (second.run_id, "started")
-    assert await pool.fetchval("SELECT attempt FROM steps") == 2
-    assert await running.end_tool_step(first, step_id, "completed", {"content": "After all."})
-    assert not await running.resume_step(second, step_id)
-    assert not await running.end_tool_step(second, step_id, "completed", {"content": "Again."})
+    assert (step.run_id, step.state) == (first.run_id, "completed")
 
 
-async def test_a_step_of_another_turn_or_a_model_call_is_not_taken_over(pool: Pool) -> None:
+async def test_a_model_call_does_not_end_without_what_it_cost(pool: Pool) -> None:
     world, _, claim, _ = await calling(pool)
-    other_id = (await world.session()).session.id
-    await world.append(other_id, 1)
-    other = await claimed(world)
-    foreign, model_call = world.store.running.new_step_id(), world.store.running.new_step_id()
-    assert await world.store.running.start_step(other, call_of(foreign))
+    model_call = world.store.running.new_step_id()
     assert await world.store.running.start_step(claim, intent(model_call))
 
-    assert not await world.store.running.resume_step(claim, foreign)
-    assert not await world.store.running.resume_step(claim, model_call)
     assert not await world.store.running.end_tool_step(claim, model_call, "completed", None)
 
 
