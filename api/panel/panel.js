@@ -11,7 +11,7 @@ import { Commands } from "./actions/commands.js";
 import { Conversation } from "./actions/conversation.js";
 import { Ledger } from "./actions/ledger.js";
 import { Sessions } from "./actions/sessions.js";
-import { initialState, reduce } from "./model/state.js";
+import { initialState, isAsideOpen, reduce } from "./model/state.js";
 
 const NARROW = "(max-width: 1100px)";
 
@@ -40,6 +40,10 @@ export class Panel {
     addEventListener("online", tell);
     addEventListener("offline", tell);
     tell();
+    const narrow = matchMedia(NARROW);
+    const measure = () => this.dispatch({ type: "narrow", isNarrow: narrow.matches });
+    narrow.addEventListener("change", measure);
+    measure();
     this.sessions.watch();
     this.enter();
   }
@@ -206,20 +210,18 @@ export class Panel {
   }
 
   openAside(tab) {
-    if (matchMedia(NARROW).matches) this.dispatch({ type: "drawer", drawer: "aside" });
+    if (this.state.isNarrow) this.dispatch({ type: "drawer", drawer: "aside" });
     else this.prefer({ aside: true });
     this.showAside(tab);
   }
 
   hideAside() {
-    if (matchMedia(NARROW).matches) this.dispatch({ type: "drawer", drawer: null });
+    if (this.state.isNarrow) this.dispatch({ type: "drawer", drawer: null });
     else this.prefer({ aside: false });
   }
 
   toggleAside() {
-    const isNarrow = matchMedia(NARROW).matches;
-    const isOpen = isNarrow ? this.state.drawer === "aside" : this.state.preferences.aside;
-    if (isOpen) this.hideAside();
+    if (isAsideOpen(this.state)) this.hideAside();
     else this.openAside(this.state.asideTab);
   }
 

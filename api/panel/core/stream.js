@@ -17,10 +17,10 @@ export async function follow(api, path, { after, onEvent, onState, signal }) {
   let failures = 0;
   while (!signal.aborted) {
     onState("connecting", 0);
+    const watch = silenceWatch(signal);
     try {
       const headers = { Accept: "text/event-stream" };
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
-      const watch = silenceWatch(signal);
       const address = lastId === null ? `${path}?after=${after}` : path;
       const response = await api.open("GET", address, { headers, signal: watch.signal });
       onState("live", 0);
@@ -41,6 +41,8 @@ export async function follow(api, path, { after, onEvent, onState, signal }) {
         return;
       }
       failures += 1;
+    } finally {
+      watch.end();
     }
     if (signal.aborted) return;
     const pause = pauseAfter(failures);
@@ -89,15 +91,22 @@ export function pauseAfter(failures) {
   return Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
 }
 
+/** Notices when a connection is dead without saying so; `end` when it is no longer needed. */
 function silenceWatch(signal) {
   const dead = new AbortController();
-  let timer = setTimeout(() => dead.abort(), SILENCE_MS_MAX);
+  const die = () => dead.abort();
+  let timer = setTimeout(die, SILENCE_MS_MAX);
   const heard = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => dead.abort(), SILENCE_MS_MAX);
+    timer = setTimeout(die, SILENCE_MS_MAX);
   };
-  signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-  return { signal: AbortSignal.any([signal, dead.signal]), heard };
+  // When the network goes, a service on this machine answers again at once, and any other does not.
+  addEventListener("offline", die);
+  const end = () => {
+    clearTimeout(timer);
+    removeEventListener("offline", die);
+  };
+  return { signal: AbortSignal.any([signal, dead.signal]), heard, end };
 }
 
 /** Rest, unless there is reason to believe that it works again: the network is back, or someone looks. */

@@ -46,7 +46,7 @@ export function sumOf(turns) {
 
 /** The total of all fates; equals what the service says of the session. */
 export function totalOf(costs) {
-  return addAmounts(FATES.map((fate) => costs[fate].cost));
+  return addAmounts(FATES.map((fate) => costs[fate].cost).filter((cost) => cost !== null));
 }
 
 function discardedTurns(open) {

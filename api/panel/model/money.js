@@ -65,13 +65,15 @@ export function counted(count, one, many = `${one}s`) {
 export function addUsage(usages) {
   const given = usages.filter((usage) => usage !== null && usage !== undefined);
   const sum = (name) => given.reduce((total, usage) => total + (usage[name] ?? 0), 0);
+  // Unknown is never 0: a sum of which nothing is known is not known.
+  const isUnknown = given.length > 0 && given.every((usage) => usage.cost === null);
   return {
     input_tokens: sum("input_tokens"),
     cached_tokens: sum("cached_tokens"),
     output_tokens: sum("output_tokens"),
     reasoning_tokens: sum("reasoning_tokens"),
     unknown_count: sum("unknown_count"),
-    cost: addAmounts(given.map((usage) => usage.cost)),
+    cost: isUnknown ? null : addAmounts(given.map((usage) => usage.cost)),
     currency: given[0]?.currency ?? "USD",
   };
 }

@@ -26,6 +26,7 @@ export function initialState({ key, preferences, route }) {
     drawer: null, // on narrow screens: "sessions" | "aside"
     asideTab: "futures", // futures | money | turn
     isOffline: false,
+    isNarrow: false, // there is no room for the side panel beside the conversation
     announcement: "",
   };
 }
@@ -57,6 +58,7 @@ const HANDLERS = {
   drawer: (state, { drawer }) => ({ ...state, drawer }),
   aside: (state, { tab }) => ({ ...state, asideTab: tab }),
   offline: (state, { isOffline }) => ({ ...state, isOffline }),
+  narrow: (state, { isNarrow }) => ({ ...state, isNarrow }),
   announce: (state, { text }) => ({ ...state, announcement: text }),
 };
 
@@ -66,6 +68,11 @@ export function reduce(state, action) {
   if (handle !== undefined) return handle(state, action);
   const open = reduceSession(state.open, action);
   return open === state.open ? state : { ...state, open };
+}
+
+/** Whether the side panel is on the screen. */
+export function isAsideOpen(state) {
+  return state.isNarrow ? state.drawer === "aside" : state.preferences.aside;
 }
 
 function draftsOf(state) {

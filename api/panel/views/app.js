@@ -6,6 +6,7 @@ import { ConversationView } from "./conversation.js";
 import { Dialogs } from "./dialogs.js";
 import { listenToKeys } from "./keys.js";
 import { html, PanelProvider, useEffect, useState } from "./parts.js";
+import { isAsideOpen } from "../model/state.js";
 import { Sidebar } from "./sidebar.js";
 import { SignIn } from "./signin.js";
 import { Start } from "./start.js";
@@ -30,17 +31,17 @@ export function App({ panel }) {
   if (state.key === null) return html`<${PanelProvider} value=${panel}><${SignIn} trouble=${state.signInTrouble} /><//>`;
   const isReady = open?.phase === "ready";
   const isComparing = state.route.name === "compare";
-  const isWide = state.preferences.aside || state.drawer === "aside";
+  const isBeside = isReady && (state.isNarrow || state.preferences.aside);
   return html`<${PanelProvider} value=${panel}>
-    <div class="app" data-drawer=${state.drawer ?? ""} data-aside=${isReady && state.preferences.aside ? "" : undefined}>
+    <div class="app" data-drawer=${state.drawer ?? ""} data-aside=${isBeside ? "" : undefined}>
       <button type="button" class="skip" onClick=${() => document.getElementById("main").focus()}>Skip to the conversation</button>
       <${Sidebar} list=${state.list} agents=${state.agents} openId=${open?.id ?? null} features=${state.features} />
       <main id="main" tabindex="-1">
         ${open === null ? html`<${Start} agents=${state.agents} draft=${state.drafts[""] ?? ""} />`
           : isComparing ? html`<${Compare} open=${open} ordinal=${state.route.ordinal} />`
-            : html`<${ConversationView} open=${open} agents=${state.agents} features=${state.features} isOffline=${state.isOffline} isAsideOpen=${isWide} />`}
+            : html`<${ConversationView} open=${open} agents=${state.agents} features=${state.features} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
       </main>
-      ${isReady && isWide && html`<${Aside} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
+      ${isBeside && html`<${Aside} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
       ${state.drawer !== null && html`<button type="button" class="veil" aria-label="Close the side panel" onClick=${() => panel.dispatch({ type: "drawer", drawer: null })}></button>`}
     </div>
     <${Dialogs} dialog=${state.dialog} preferences=${state.preferences} />

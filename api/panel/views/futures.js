@@ -56,7 +56,7 @@ function Branch({ node, futureTurns, header, intent, comparing }) {
       <p class="faint"><time datetime=${future.discarded_at} title=${exactly(future.discarded_at)}>${ago(future.discarded_at)}</time>${future.discarded_by.on_behalf_of ? ` by ${whoIs(future.discarded_by)}` : ""}</p>
       ${isMeant ? html`<${Intent} intent=${intent} revision=${header.revision} place=${0} />` : html`<div class="buttons">
         <a class="button" href=${compareHash(header.id, future.ordinal)} aria-label=${`Compare future ${future.ordinal}`}><${Icon} name="inspect" />Compare</a>
-        ${header.state === "open" && html`<button type="button" aria-label=${`Restore future ${future.ordinal}`} onClick=${() => commands.intend({ kind: "restore", ordinal: future.ordinal })}><${Icon} name="rewind" />Restore</button>`}
+        ${header.state === "open" && comparing !== future.ordinal && html`<button type="button" aria-label=${`Restore future ${future.ordinal}`} onClick=${() => commands.intend({ kind: "restore", ordinal: future.ordinal })}><${Icon} name="rewind" />Restore</button>`}
       </div>`}
     </article>
     ${children.length > 0 && html`<ul class="branches">${children.map((child) => html`<${Branch} key=${child.future.ordinal} node=${child} futureTurns=${futureTurns} header=${header} intent=${intent} comparing=${comparing} />`)}</ul>`}
