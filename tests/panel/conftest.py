@@ -60,9 +60,7 @@ def service_environ(panel_database: str, provider: FakeProvider) -> dict[str, st
 
 
 @pytest.fixture(scope="session")
-def service(
-    run_folder: Path, worker_id: str, service_environ: dict[str, str]
-) -> Iterator[ServiceProcess]:
+def service(run_folder: Path, worker_id: str, service_environ: dict[str, str]) -> Iterator[ServiceProcess]:
     """The service as a process of its own."""
     with serving(run_folder / f"panel-{worker_id}", environ=service_environ) as process:
         process.wait_until_ready()

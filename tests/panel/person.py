@@ -25,6 +25,8 @@ class Person:
         """What must not happen: errors on the console, requests to other hosts."""
         self.forgiven: list[str] = []
         """Patterns of faults that a test brings about on purpose."""
+        self.notes: dict[str, str] = {}
+        """Ids that whoever prepared something wants to find again."""
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(said.text))

@@ -134,7 +134,7 @@ export class WindowedList extends Component {
     return html`<div class="window">
       <div class="scroller" ref=${(node) => { this.scroller = node ?? this.scroller; }} onScroll=${() => this.onScroll()}
         tabindex="0" role="region" aria-label=${label}>
-        <div class="feed" role="feed" aria-label="Turns" aria-busy=${String(isBusy)} ref=${(node) => { this.inner = node ?? this.inner; }}>
+        <div class="feed" role=${count > 0 ? "feed" : undefined} aria-label=${count > 0 ? "Turns" : undefined} aria-busy=${String(isBusy)} ref=${(node) => { this.inner = node ?? this.inner; }}>
           <div class="spacer" style=${{ height: `${this.heights.offset(from)}px` }}></div>
           ${items}
           <div class="spacer" style=${{ height: `${Math.max(0, this.heights.total - this.heights.offset(last))}px` }}></div>
