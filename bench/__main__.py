@@ -11,6 +11,7 @@ BENCHMARKS = (
     "first_token",
     "readers",
     "panel",
+    "takeover",
 )
 
 if __name__ == "__main__":

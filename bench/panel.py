@@ -4,7 +4,7 @@
 
 A real Chromium, cold for every visit (nothing cached), opens a session's address on `turnledger serve` on
 the same machine. First paint is the browser's own `first-contentful-paint`. Interactive is when the last turn
-stands there and the message field has the focus. Visits to sessions of 10, 1,000 and 10,000 turns are interleaved.
+stands there and the message field has the focus. Visits to sessions of three lengths are interleaved.
 """
 
 from statistics import median
@@ -74,7 +74,7 @@ async def main() -> bool:
 async def _visit(
     browser: Browser, service: Service, key: str, session_id: str, *, turn_count: int
 ) -> tuple[float, float, list[float]]:
-    """Open a session in a browser that has seen nothing yet: first paint, interactive, frames in milliseconds."""
+    """Open a session in a browser that has seen nothing yet: first paint, interactive, frames, in ms."""
     context = await browser.new_context(viewport={"width": 1360, "height": 860})
     try:
         await context.add_init_script(_KEEP_KEY.format(key=key))

@@ -58,6 +58,8 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, RequestInFlight())
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
+        case store.DraftConflict():
+            return handle_api_error(request, StaleRevision.of_draft(error))
         case _:
             return handle_unforeseen(request, error)
 
@@ -110,6 +112,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApiError: handle_api_error,
     store.NotFound: handle_store_error,
     store.RevisionConflict: handle_store_error,
+    store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
     store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,

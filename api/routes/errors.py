@@ -14,6 +14,7 @@
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
+        TooManyRules             as many approval rules are in force as may            409
         Unavailable                                                                   503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
@@ -249,6 +250,16 @@ class RequestInFlight(ApiError):
         return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
 
 
+class TooManyRules(ApiError):
+    """The organization has as many approval rules in force as it may."""
+
+    code = "too-many-rules"
+
+    def __init__(self, *, count_max: int) -> None:
+        self.count_max = count_max
+        super().__init__(f"{count_max} approval rules are in force; revoke one first.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -261,7 +272,7 @@ class Unavailable(ApiError):
 
 
 class StaleRevision(ApiError):
-    """The session is at another revision than the caller expected; nothing was changed."""
+    """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
 
     code = "stale-revision"
 
@@ -273,6 +284,7 @@ class StaleRevision(ApiError):
         changes: tuple[ConflictChange, ...],
         retry: Advice,
         document: Document | None = None,
+        subject: str = "session",
     ) -> None:
         self.expected_revision = expected_revision
         self.actual_revision = actual_revision
@@ -280,7 +292,7 @@ class StaleRevision(ApiError):
         self.retry = retry
         self.document = document
         super().__init__(
-            f"The session is at revision {actual_revision}, not {expected_revision}; nothing was changed."
+            f"The {subject} is at revision {actual_revision}, not {expected_revision}; nothing was changed."
         )
 
     @classmethod
@@ -292,6 +304,17 @@ class StaleRevision(ApiError):
             changes=changes_of(conflict.changes),
             retry=conflict.advice,
             document=document,
+        )
+
+    @classmethod
+    def of_draft(cls, conflict: store.DraftConflict) -> Self:
+        """Make the answer to a draft that is not the one that the caller has seen; 0 stands for none."""
+        return cls(
+            expected_revision=max(conflict.expected or 0, 0),
+            actual_revision=conflict.actual,
+            changes=(),
+            retry=Advice.REBASE,
+            subject="draft",
         )
 
     @property
@@ -324,6 +347,7 @@ STATUSES: dict[type[Exception], int] = {
     NotFound: 404,
     RequestInFlight: 409,
     StaleRevision: 409,
+    TooManyRules: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,

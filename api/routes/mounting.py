@@ -8,7 +8,21 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import agents, events, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes import (
+    agents,
+    approval_rules,
+    approvals,
+    drafts,
+    events,
+    health,
+    line,
+    messages,
+    openapi,
+    previews,
+    sessions,
+    turns,
+    usage,
+)
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -26,7 +40,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *turns.OPERATIONS,
     *events.OPERATIONS,
     *previews.OPERATIONS,
+    *approvals.OPERATIONS,
+    *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
+    *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -15,9 +15,16 @@ from api.events import ANY_RUNNER, Hub
 from api.models.registry import Models
 from api.runner.delta_log import DeltaLog
 from api.runner.leaks import settle_leaked_forever
-from api.runner.turn import TurnLimits, TurnRunner
+from api.runner.limits import TurnLimits
+from api.runner.tools.base import NO_TOOLS, Toolbox
+from api.runner.turn import TurnRunner
 from api.store import Store
 from api.store.running import TURNS_UNLIMITED, Claim
+
+LET_GO_SECONDS_MAX = 5
+"""How long a process that stops waits for a claim, or for handing a turn back. When the database does not
+answer by then, the lease runs out instead.
+"""
 
 
 class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +47,22 @@ class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Runner:
     """Runs turns from entering the block to leaving it."""
 
-    def __init__(self, store: Store, models: Models, hub: Hub, *, name: str, limits: RunnerLimits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        hub: Hub,
+        *,
+        name: str,
+        limits: RunnerLimits,
+        toolbox: Toolbox = NO_TOOLS,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._name = name
         self._limits = limits
         self._deltas = DeltaLog(store.running, flush_seconds=limits.flush_seconds)
-        self._turns = TurnRunner(store, models, hub, self._deltas, limits.turn)
+        self._turns = TurnRunner(store, models, toolbox, hub, self._deltas, limits.turn)
         self._running: set[asyncio.Task[None]] = set()
         self._own: list[asyncio.Task[None]] = []
         self._places = asyncio.Semaphore(limits.turns_max)
@@ -95,7 +111,10 @@ class Runner:
                     claim = await asyncio.shield(claiming)
                 except asyncio.CancelledError:
                     # A claim under way commits all the same; kept, the turn would wait out the lease.
-                    if (claim := await claiming) is not None:
+                    await asyncio.wait({claiming}, timeout=LET_GO_SECONDS_MAX)
+                    if not claiming.done():
+                        claiming.cancel()
+                    elif (claim := claiming.result()) is not None:
                         await self._hand_back(claim)
                     raise
                 if claim is None:
@@ -129,7 +148,8 @@ class Runner:
 
     async def _hand_back(self, claim: Claim) -> None:
         try:
-            await self._store.running.release(claim)
+            async with asyncio.timeout(LET_GO_SECONDS_MAX):
+                await self._store.running.release(claim)
         except Exception as error:
             logger.warning("turn not handed back", run_id=str(claim.run_id), error=repr(error))
 
