@@ -9,6 +9,7 @@ import { go, routeOf, sessionHash } from "./core/routes.js";
 import { createStore } from "./core/store.js";
 import { Commands } from "./actions/commands.js";
 import { Conversation } from "./actions/conversation.js";
+import { Inspection } from "./actions/inspection.js";
 import { Ledger } from "./actions/ledger.js";
 import { Sessions } from "./actions/sessions.js";
 import { initialState, isAsideOpen, reduce } from "./model/state.js";
@@ -22,6 +23,7 @@ export class Panel {
     this.conversation = null;
     this.commands = null;
     this.ledger = null;
+    this.inspection = null;
     this.makeApi();
   }
 
@@ -102,6 +104,7 @@ export class Panel {
       this.conversation = new Conversation(this, route.id);
       this.commands = new Commands(this, this.conversation);
       this.ledger = new Ledger(this, this.conversation);
+      this.inspection = new Inspection(this, this.conversation);
       this.conversation.run();
     }
   }
@@ -123,6 +126,7 @@ export class Panel {
     const ended = after.turns.filter((turn) => turn.id === before.active_turn_id).at(-1);
     if (ended?.state === "completed") this.announce(`Reply: ${ended.replies.map((reply) => reply.text).join(" ").slice(0, 400)}`);
     else if (ended?.state === "failed") this.announce("The turn failed.");
+    else if (ended?.state === "awaiting_approval") this.announce("The turn waits for your approval.");
     else if (ended?.state === "cancelled") this.announce("The turn was stopped.");
     const { intent } = conversation.open;
     if (intent !== null && !intent.isBusy && intent.preview?.revision !== after.revision) this.commands.preview();

@@ -99,6 +99,21 @@ export class Commands {
     });
   }
 
+  // --- approvals ----------------------------------------------------------------------------------
+
+  /** Approve or deny a tool call, as it was shown: the digest says which arguments were seen. */
+  async decide(approval, { decision, note, always }) {
+    const body = { decision, arguments_digest: approval.arguments_digest };
+    if (note !== "") body.note = note;
+    if (always) body.always = true;
+    await this.attempt(async () => {
+      const path = `/v1/approvals/${encodeURIComponent(approval.id)}/decision`;
+      const idempotencyKey = newIdempotencyKey();
+      this.conversation.apply(await this.panel.api.change("POST", path, body, { idempotencyKey }));
+      this.panel.announce(decision === "approved" ? "Approved." : "Denied.");
+    });
+  }
+
   // --- going back: first what would happen, then the doing ----------------------------------------
 
   /** Begin something that takes turns out of effect; nothing happens before `confirm`. */

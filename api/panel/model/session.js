@@ -26,7 +26,7 @@ export function unopened(id, draft = "") {
     trouble: null, // what went wrong with the last command, in words
     focus: null, // { turnId, count }: a turn to bring into view
     inspected: null, // the turn in the inspector
-    approvals: [],
+    details: { events: {}, calls: {} }, // what the inspector has read
   };
 }
 
@@ -79,7 +79,10 @@ const HANDLERS = {
     focus: { turnId, position, count: (open.focus?.count ?? 0) + 1 },
   }),
   "session/inspect": (open, { turnId }) => ({ ...open, inspected: turnId }),
-  "session/approvals": (open, { approvals }) => ({ ...open, approvals }),
+  "session/details": (open, { kind, key, value }) => ({
+    ...open,
+    details: { ...open.details, [kind]: { ...open.details[kind], [key]: value } },
+  }),
 };
 
 /** The open session after an action that is about it. */

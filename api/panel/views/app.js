@@ -41,7 +41,7 @@ export function App({ panel }) {
           : isComparing ? html`<${Compare} open=${open} ordinal=${state.route.ordinal} />`
             : html`<${ConversationView} open=${open} agents=${state.agents} features=${state.features} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
       </main>
-      ${isBeside && html`<${Aside} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
+      ${isBeside && html`<${Aside} features=${state.features} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
       ${state.drawer !== null && html`<button type="button" class="veil" aria-label="Close the side panel" onClick=${() => panel.dispatch({ type: "drawer", drawer: null })}></button>`}
     </div>
     <${Dialogs} dialog=${state.dialog} preferences=${state.preferences} />

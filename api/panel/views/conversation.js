@@ -2,7 +2,6 @@
 
 import { saidBy } from "../model/session.js";
 import { counted, showAmount } from "../model/money.js";
-import { Approvals } from "./approvals.js";
 import { Composer } from "./composer.js";
 import { Notices } from "./notices.js";
 import { html, Icon, IconButton, memo, useEffect, usePanel } from "./parts.js";
@@ -60,8 +59,7 @@ function Turns({ open }) {
     return html`<${Turn} key=${turn.id} turn=${turn} count=${line.count} isOut=${position >= header.cursor}
       isLast=${position === header.cursor - 1} isOpen=${header.state === "open"} isActive=${turn.id === header.active_turn_id}
       isQueued=${queue.has(turn.id)} said=${saidBy(open, turn.id)} intent=${isMeant ? open.intent : null}
-      revision=${isMeant ? header.revision : null}
-      approvals=${turn.state === "awaiting_approval" ? html`<${Approvals} approvals=${open.approvals} turnId=${turn.id} />` : null} />`;
+      revision=${isMeant ? header.revision : null} />`;
   };
   return html`<${WindowedList} count=${line.count} label="Conversation" focus=${open.focus} isBusy=${header.active_turn_id !== null}
     draw=${draw} onRange=${(first, end) => conversation?.ensure(first, end)}

@@ -3,6 +3,8 @@
 import { isFinal, latencyOf } from "../model/line.js";
 import { showAmount, showCount, showMilliseconds } from "../model/money.js";
 import { ago, exactly } from "../model/time.js";
+import { Approvals } from "./approvals.js";
+import { Calls } from "./inspector.js";
 import { Intent } from "./intent.js";
 import { Markdown } from "./markdown.js";
 import { CopyButton, html, Icon, IconButton, memo, usePanel, useEffect, useRef } from "./parts.js";
@@ -15,7 +17,7 @@ export const Unknown = memo(({ position, count }) => html`<div class="slot" data
   </article>
 </div>`);
 
-export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, isQueued, intent, approvals, revision }) => {
+export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, isQueued, intent, revision }) => {
   const label = `Turn ${turn.position + 1}, ${stateWords(turn, isActive, isQueued)}`;
   return html`<div class="slot" data-position=${turn.position}>
     <article class="turn" data-state=${turn.state} data-out=${isOut ? "" : undefined} data-last=${isLast ? "" : undefined} tabindex="-1" aria-label=${label}
@@ -23,9 +25,10 @@ export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, 
       <div class="turn-number" title=${exactly(turn.created_at)}>${turn.position + 1}</div>
       <div class="turn-body">
         ${intent?.kind === "edit" ? html`<${Editor} turn=${turn} intent=${intent} revision=${revision} />` : html`<${Said} turn=${turn} />`}
+        <${Calls} turn=${turn} />
         <${Answer} turn=${turn} said=${said} isActive=${isActive} isQueued=${isQueued} />
         <${State} turn=${turn} canRetry=${isOpen && isLast} isQueued=${isQueued} isOpen=${isOpen} />
-        ${approvals}
+        <${Approvals} turn=${turn} isOpen=${isOpen} />
         ${intent !== null && intent.kind !== "edit" && html`<${Intent} intent=${intent} revision=${revision} place=${turn.position + 1} />`}
         ${isFinal(turn) && intent === null && html`<${Actions} turn=${turn} isOpen=${isOpen} isLast=${isLast} isOut=${isOut} />`}
       </div>
