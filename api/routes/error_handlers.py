@@ -14,7 +14,6 @@ from loguru import logger
 from api.routes.errors import (
     ApiError,
     IdempotencyKeyReused,
-    KeyNotInForce,
     NotFound,
     RequestInFlight,
     StaleRevision,
@@ -55,8 +54,6 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, NotFound())
         case store.KeyReused():
             return handle_api_error(request, IdempotencyKeyReused())
-        case store.KeyNotInForce():
-            return handle_api_error(request, KeyNotInForce())
         case store.RequestInFlight():
             return handle_api_error(request, RequestInFlight())
         case store.RevisionConflict():
@@ -117,7 +114,6 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.RevisionConflict: handle_store_error,
     store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
-    store.KeyNotInForce: handle_store_error,
     store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,

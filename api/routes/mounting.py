@@ -10,7 +10,6 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
-    api_keys,
     approval_rules,
     approvals,
     drafts,
@@ -45,7 +44,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
-    *api_keys.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -64,7 +62,6 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
-        call.require_scope()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):
