@@ -15,7 +15,6 @@ from api.session.document import Decision
 from api.session.errors import ApprovalDecided
 from api.store import Caller
 from api.store.approvals import ApprovalRecord
-from api.store.scopes import Scope
 
 
 @operation(
@@ -23,7 +22,6 @@ from api.store.scopes import Scope
     "/v1/approvals",
     operation_id="listApprovals",
     tag="approvals",
-    scopes=(Scope.SESSIONS_READ, Scope.APPROVALS_DECIDE),
     summary="List approvals",
     query=ApprovalListQuery,
     answers={200: Answer(description="A page of approvals.", struct=ApprovalPage)},
@@ -51,7 +49,6 @@ async def list_approvals(call: Call) -> Response[bytes]:
     "/v1/approvals/{approval_id}",
     operation_id="getApproval",
     tag="approvals",
-    scopes=(Scope.SESSIONS_READ, Scope.APPROVALS_DECIDE),
     summary="Read an approval",
     answers={200: Answer(description="The approval.", struct=ApprovalView)},
 )
@@ -65,7 +62,6 @@ async def get_approval(call: Call) -> Response[bytes]:
     "/v1/approvals/{approval_id}/decision",
     operation_id="decideApproval",
     tag="approvals",
-    scopes=(Scope.APPROVALS_DECIDE,),
     summary="Approve or deny a tool call",
     body=DecideApproval,
     precondition="optional",

@@ -10,7 +10,6 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
-    api_keys,
     approval_rules,
     approvals,
     drafts,
@@ -48,7 +47,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
-    *api_keys.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -67,7 +65,6 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
-        call.require_scope()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):

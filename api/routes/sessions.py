@@ -34,7 +34,6 @@ from api.routes.schemas.sessions import (
 from api.session.document import AgentRef
 from api.session.errors import MetadataTooLarge
 from api.store.base import PAGE_TURNS_MAX
-from api.store.scopes import Scope
 
 
 @operation(
@@ -42,7 +41,6 @@ from api.store.scopes import Scope
     "/v1/sessions",
     operation_id="createSession",
     tag="sessions",
-    scopes=(Scope.SESSIONS_WRITE,),
     summary="Open a session with an agent",
     body=CreateSession,
     answers={201: CREATED},
@@ -79,7 +77,6 @@ async def create_session(call: Call) -> Response[bytes]:
     "/v1/sessions",
     operation_id="listSessions",
     tag="sessions",
-    scopes=(Scope.SESSIONS_READ,),
     summary="List sessions",
     query=SessionListQuery,
     answers={200: Answer(description="A page of sessions.", struct=SessionPage)},
@@ -111,7 +108,6 @@ async def list_sessions(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="getSession",
     tag="sessions",
-    scopes=(Scope.SESSIONS_READ,),
     summary="Read a session",
     query=SessionQuery,
     request_headers=(headers.IF_NONE_MATCH,),
@@ -153,7 +149,6 @@ async def get_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="updateSession",
     tag="sessions",
-    scopes=(Scope.SESSIONS_WRITE,),
     summary="Change name and metadata",
     body=PatchSession,
     body_media_types=(JSON, MERGE_PATCH),
@@ -191,7 +186,6 @@ async def update_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="deleteSession",
     tag="sessions",
-    scopes=(Scope.SESSIONS_WRITE,),
     summary="Delete a session",
     precondition="required",
     answers={204: Answer(description="Its text is gone.")},
