@@ -12,7 +12,7 @@ from api.routes.mounting import OPERATIONS
 from api.routes.operations import PATH_PARAMETERS, Operation
 from db.pool import Pool
 from tests.routes.service import Api, serving
-from tests.routes.test_tenancy import BODIES, QUERIES, SCOPED
+from tests.routes.test_tenancy import BODIES, OWN, QUERIES, SCOPED
 
 BARE = {
     "getSession",
@@ -32,6 +32,7 @@ BARE = {
     "getAgentDraft",
     "discardAgentDraft",
     "getApiKey",
+    "deleteSecret",
     "revokeApiKey",
 }
 """Operations on one thing that need neither a body nor a query; the others have theirs in `test_tenancy`."""
@@ -46,6 +47,7 @@ WITHOUT_ID = {
     "listAgents": "its items are one's own",
     "validateDefinition": "names nothing",
     "createApiKey": "names nothing",
+    "listSecrets": "its items are one's own",
     "listApiKeys": "its items are one's own",
     "listUsageEntries": "its items are one's own",
     "listUsageHeads": "its items are one's own",
@@ -91,7 +93,10 @@ async def furnish(api: Api) -> dict[str, str]:
     (approval,) = await api.world.ask((await api.session())["id"])
     rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
     key = await api.post("/v1/api-keys", {"name": "Other", "scopes": ["admin"]}, status=201)
+    secret_name = f"crm_of_{api.world.organization_id}"
+    await api.call("PUT", f"/v1/secrets/{secret_name}", {"value": "word"})
     return {
+        "secret_name": secret_name,
         "session_id": session["id"],
         "turn_id": session["turns"][0]["id"],
         "agent_id": agent_id,
@@ -139,7 +144,7 @@ def test_every_operation_has_its_row() -> None:
         if not operation.path_parameters and not operation.is_public
     }
 
-    assert scoped == BODIES.keys() | QUERIES.keys() | BARE
+    assert scoped == (BODIES.keys() | QUERIES.keys() | BARE) - OWN.keys()
     assert others == WITHOUT_ID.keys()
 
 
