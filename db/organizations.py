@@ -29,13 +29,31 @@ async def create(conn: Connection, organization_id: UUID, *, name: str, at: date
 
 
 _LIST = """
-SELECT id, name, created_at FROM organizations ORDER BY id
+SELECT id, name, created_at
+  FROM organizations
+ WHERE $1::uuid IS NULL OR id < $1
+ ORDER BY id DESC
+ LIMIT $2
 """
 
 
-async def listed(conn: Connection) -> list[OrganizationRow]:
-    """Read every organization, oldest first."""
-    return [OrganizationRow(*row.values()) for row in await conn.fetch(_LIST)]
+async def listed(conn: Connection, *, before: UUID | None, limit: int | None) -> list[OrganizationRow]:
+    """Read organizations, newest first; all for a limit of None."""
+    return [OrganizationRow(*row.values()) for row in await conn.fetch(_LIST, before, limit)]
+
+
+_HEADS = """
+SELECT organization_id, last_seq
+  FROM organization_ledgers
+ WHERE $1::uuid IS NULL OR organization_id < $1
+ ORDER BY organization_id DESC
+ LIMIT $2
+"""
+
+
+async def heads(conn: Connection, *, before: UUID | None, limit: int) -> list[tuple[UUID, int]]:
+    """Read how far the ledgers have come, the newest organization first."""
+    return [(row[0], row[1]) for row in await conn.fetch(_HEADS, before, limit)]
 
 
 _BY_ID = """

@@ -166,6 +166,21 @@ def test_a_key_is_made_for_some_scopes_and_a_time_and_rotated(installation: dict
         assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
 
 
+def test_a_key_of_the_installation_is_made_listed_rotated_and_revoked(installation: dict[str, str]) -> None:
+    secret = done("keys", "create", "operator", "--installation", environ=installation)
+    (key,) = json.loads(done("keys", "list", "--installation", "--json", environ=installation))
+    second = done("keys", "rotate", key["id"], environ=installation)
+    done("keys", "revoke", key["id"], environ=installation)
+    (revoked,) = json.loads(done("keys", "list", "--installation", "--json", environ=installation))
+    both = command("keys", "create", "x", "--installation", "--scopes", "admin", environ=installation)
+
+    assert secret.startswith("tli_")
+    assert key["id"].startswith("ink_")
+    assert second != secret
+    assert revoked["revoked_at"] is not None
+    assert (both.returncode, "neither scopes" in both.stderr) == (1, True)
+
+
 def test_with_several_organizations_one_must_be_chosen(installation: dict[str, str]) -> None:
     done("organizations", "create", "One", environ=installation)
     second = done("organizations", "create", "Two", environ=installation)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import re
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from api.cli.organizations import NAME_CHARACTERS_MAX
 from api.settings import Settings
 
 if TYPE_CHECKING:
+    from api.store.installation import InstallationKey
     from api.store.keys import Key
     from api.store.scopes import Scope
 
@@ -46,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list an organization's keys, oldest first, by their prefixes")
     listing.add_argument("--json", action="store_true", help="print JSON instead of a table")
     rotate = actions.add_parser("rotate", help="give a key a new secret and print it")
-    rotate.add_argument("key_id", metavar="ID", help="the key's id, `key_...`, as `keys list` shows it")
+    rotate.add_argument(
+        "key_id", metavar="ID", help="its id, `key_...` or `ink_...`, as `keys list` shows it"
+    )
     rotate.add_argument(
         "--overlap-seconds",
         metavar="N",
@@ -55,7 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time for which the secret before is accepted as well; %(default)s unless said",
     )
     revoke = actions.add_parser("revoke", help="refuse a key from now on")
-    revoke.add_argument("key_id", metavar="ID", help="the key's id, `key_...`, as `keys list` shows it")
+    revoke.add_argument(
+        "key_id", metavar="ID", help="its id, `key_...` or `ink_...`, as `keys list` shows it"
+    )
+    for action in (create, listing):
+        action.add_argument(
+            "--installation",
+            action="store_true",
+            help="of the installation: makes organizations, issues keys, reads usage of all; nothing else",
+        )
     for action in (create, listing, rotate, revoke):
         add_organization(action)
         add_data_dir(action)
@@ -76,17 +88,20 @@ def run(arguments: argparse.Namespace) -> int:
         name = arguments.name.strip()
         if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
             raise CommandFailed(f"A name has 1 to {NAME_CHARACTERS_MAX} characters.")
+        if arguments.installation and (arguments.scopes or arguments.organization):
+            raise CommandFailed("A key of the installation has neither scopes nor an organization.")
         asyncio.run(
             _create(
                 settings,
-                arguments.organization,
+                None if arguments.installation else (arguments.organization,),
                 name,
                 scopes=_scopes(arguments.scopes),
                 expires_at=_instant(arguments.expires),
             )
         )
     elif arguments.action == "list":
-        asyncio.run(_list(settings, arguments.organization, as_json=arguments.json))
+        organization = None if arguments.installation else (arguments.organization,)
+        asyncio.run(_list(settings, organization, as_json=arguments.json))
     elif arguments.action == "rotate":
         overlap = timedelta(seconds=arguments.overlap_seconds)
         if not timedelta(0) <= overlap <= OVERLAP_MAX:
@@ -111,15 +126,18 @@ def _show_local(settings: Settings) -> None:
 
 async def _create(
     settings: Settings,
-    organization_id: str | None,
+    organization: tuple[str | None] | None,
     name: str,
     *,
     scopes: frozenset["Scope"],
     expires_at: datetime | None,
 ) -> None:
     async with opened_store(settings) as store:
-        chosen = await chosen_organization(store, organization_id)
-        made = await store.access.create_key(chosen, name=name, scopes=scopes, expires_at=expires_at)
+        if organization is None:
+            made = await store.access.create_installation_key(name=name, expires_at=expires_at)
+        else:
+            chosen = await chosen_organization(store, organization[0])
+            made = await store.access.create_key(chosen, name=name, scopes=scopes, expires_at=expires_at)
     print(made.secret)
 
 
@@ -127,17 +145,24 @@ async def _rotate(settings: Settings, organization_id: str | None, key_id: str, 
     from api.store.errors import KeyNotInForce
 
     async with opened_store(settings) as store:
-        chosen = await chosen_organization(store, organization_id)
         try:
-            made = await store.access.replace_key(chosen, key_id, overlap=overlap)
+            if _is_of_installation(key_id):
+                made = await store.access.rotate_installation_key(key_id, overlap=overlap)
+            else:
+                chosen = await chosen_organization(store, organization_id)
+                made = await store.access.replace_key(chosen, key_id, overlap=overlap)
         except KeyNotInForce as error:
             raise CommandFailed(f"The {error}; make another one.") from error
     print(made.secret)
 
 
-async def _list(settings: Settings, organization_id: str | None, *, as_json: bool) -> None:
+async def _list(settings: Settings, organization: tuple[str | None] | None, *, as_json: bool) -> None:
+    found: Sequence[Key | InstallationKey]
     async with opened_store(settings) as store:
-        found = await store.access.keys(await chosen_organization(store, organization_id))
+        if organization is None:
+            found = await store.access.installation_keys()
+        else:
+            found = await store.access.keys(await chosen_organization(store, organization[0]))
     if as_json:
         print_json(found)
         return
@@ -149,7 +174,7 @@ async def _list(settings: Settings, organization_id: str | None, *, as_json: boo
             key.id,
             key.prefix,
             key.name,
-            " ".join(key.scopes),
+            " ".join(getattr(key, "scopes", ("installation",))),
             *map(_minute, (key.created_at, key.last_used_at, key.expires_at)),
             _state(key, now),
         ]
@@ -160,11 +185,20 @@ async def _list(settings: Settings, organization_id: str | None, *, as_json: boo
 
 async def _revoke(settings: Settings, organization_id: str | None, key_id: str) -> None:
     async with opened_store(settings) as store:
-        await store.access.revoke_key(await chosen_organization(store, organization_id), key_id)
+        if _is_of_installation(key_id):
+            await store.access.revoke_installation_key(key_id)
+        else:
+            await store.access.revoke_key(await chosen_organization(store, organization_id), key_id)
     print(f"{key_id} is revoked; running services refuse it within {settings.key_cache_seconds:g} s.")
 
 
-def _state(key: "Key", now: datetime) -> str:
+def _is_of_installation(key_id: str) -> bool:
+    from api.session import ids
+
+    return key_id.startswith(f"{ids.Kind.INSTALLATION_KEY.value}_")
+
+
+def _state(key: "Key | InstallationKey", now: datetime) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "valid"

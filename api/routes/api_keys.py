@@ -38,6 +38,7 @@ _ONCE = "The key with its secret, which is shown in no other answer."
     tag="api-keys",
     summary="Make an API key",
     scopes=(Scope.ADMIN,),
+    callers="named_organization",
     body=CreateKey,
     answers={
         201: Answer(
@@ -76,6 +77,7 @@ async def create_api_key(call: Call) -> Response[bytes]:
     tag="api-keys",
     summary="List the API keys",
     scopes=(Scope.ADMIN,),
+    callers="named_organization",
     query=PageQuery,
     answers={200: Answer(description="A page of keys.", struct=KeyPage)},
 )
@@ -99,6 +101,7 @@ async def list_api_keys(call: Call) -> Response[bytes]:
     tag="api-keys",
     summary="Read an API key",
     scopes=(Scope.ADMIN,),
+    callers="named_organization",
     answers={200: Answer(description="The key, without its secret.", struct=KeyView)},
 )
 async def get_api_key(call: Call) -> Response[bytes]:
@@ -113,6 +116,7 @@ async def get_api_key(call: Call) -> Response[bytes]:
     tag="api-keys",
     summary="Revoke an API key",
     scopes=(Scope.ADMIN,),
+    callers="named_organization",
     answers={204: Answer(description="It is refused; by every process within 5 seconds.")},
 )
 async def revoke_api_key(call: Call) -> Response[bytes]:
@@ -129,6 +133,7 @@ async def revoke_api_key(call: Call) -> Response[bytes]:
     tag="api-keys",
     summary="Replace the secret of an API key",
     scopes=(Scope.ADMIN,),
+    callers="named_organization",
     body=RotateKey,
     answers={200: Answer(description=_ONCE, struct=NewKeyView, headers=(headers.IDEMPOTENCY_REPLAYED,))},
     problems=(409,),

@@ -11,11 +11,12 @@ from api.routes.errors import Unauthorized
 from api.routes.negotiation import parse_bearer
 from api.store import Caller
 from api.store.base import utc_now
+from api.store.installation import INSTALLATION_KEY_PREFIX
 from api.store.keys import KEY_PREFIX, digest
 
 _Value = TypeVar("_Value")
 
-_KEY = re.compile(rf"{re.escape(KEY_PREFIX)}[\x21-\x7e]{{1,200}}")
+_KEY = re.compile(rf"({re.escape(KEY_PREFIX)}|{re.escape(INSTALLATION_KEY_PREFIX)})[\x21-\x7e]{{1,200}}")
 
 _KNOWN_MAX = 10_000
 _UNKNOWN_MAX = 1_000

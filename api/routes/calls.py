@@ -1,7 +1,7 @@
 """One call of a known caller, read in the order of the checks.
 
 authentication     `Call.begin`
-scope              `Call.require_scope`
+admitted           `Call.admit`
 visible            the store, or `Call.require_visible` before anything else is told (see `mounting`)
 valid              `Call.query`, `Call.command`
 replay, precondition, allowed     the store, by way of `Call.carry_out`
@@ -15,15 +15,17 @@ from litestar import Request
 
 from api.routes.auth import authenticate
 from api.routes.body import read_body
-from api.routes.errors import MissingScope, NotFound, PreconditionRequired
+from api.routes.errors import Invalid, MissingScope, NotFound, PreconditionRequired, WrongKindOfKey
 from api.routes.idempotency import fingerprint
 from api.routes.negotiation import Preferences, parse_idempotency_key, parse_on_behalf_of, parse_prefer
 from api.routes.operations import Operation
 from api.routes.preconditions import Expected, parse_expected
-from api.routes.query import parse_query
+from api.routes.problems import Fault
+from api.routes.query import parse_query, take_parameter
 from api.routes.schemas.sessions import session_view
 from api.routes.state import RoutesState
 from api.routes.validation import decode_body
+from api.session import ids
 from api.store import Caller, Done, Idempotency, Replay, RevisionConflict, Store
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -53,6 +55,8 @@ class Call:
         self.operation = operation
         self.state = state
         self.caller = caller
+        """Who calls; from `admit` on for the organization that is meant."""
+        self._query = request.scope["query_string"]
 
     @classmethod
     async def begin(cls, request: Request[Any, Any, Any], operation: Operation, state: RoutesState) -> "Call":
@@ -64,14 +68,24 @@ class Call:
         caller = await authenticate(request.headers.get("authorization"), state.keys)
         return cls(request, operation, state, caller)
 
-    def require_scope(self) -> None:
-        """Look whether the key was made for this, before anything is looked at that the call is about.
+    async def admit(self) -> None:
+        """Look whether the key is for this, before anything is looked at that the call is about.
 
         Raises:
-            MissingScope: it was not.
+            MissingScope, WrongKindOfKey: it is not.
+            NotFound: it is for another organization than the one that is named.
+            Invalid: a key of the installation does not name one.
         """
-        if self.caller.scopes.isdisjoint(self.operation.opening_scopes):
-            raise MissingScope(self.operation.opening_scopes)
+        operation, caller = self.operation, self.caller
+        if caller.is_installation:
+            if operation.callers == "organization":
+                raise WrongKindOfKey(needed="organization")
+        elif operation.callers == "installation":
+            raise WrongKindOfKey(needed="installation")
+        elif caller.scopes.isdisjoint(operation.opening_scopes):
+            raise MissingScope(operation.opening_scopes)
+        if operation.callers == "named_organization":
+            await self._choose_organization()
 
     @property
     def store(self) -> Store:
@@ -109,7 +123,7 @@ class Call:
         Raises:
             Invalid: with every fault.
         """
-        return parse_query(self.request.scope["query_string"], struct)
+        return parse_query(self._query, struct)
 
     async def command(self, struct: type[T]) -> Command[T]:
         """Read header fields and body.
@@ -192,10 +206,23 @@ class Call:
             await self.store.approvals.approval(self.caller, given["approval_id"])
         elif "rule_id" in given:
             await self.store.approval_rules.rule(self.caller, given["rule_id"])
+        elif "organization_id" in given:
+            await self.store.access.organization(given["organization_id"])
         elif "key_id" in given:
             await self.store.access.key(self.caller, given["key_id"])
         elif "agent_id" in given:
             await self.store.agents.agent(self.caller, given["agent_id"])
+
+    async def _choose_organization(self) -> None:
+        """Take `organization` out of the query, and act for it."""
+        named, self._query = take_parameter(self._query, "organization")
+        if self.caller.is_installation:
+            if named is None:
+                fault = Fault(pointer="?organization", message="is needed by this key", code="missing")
+                raise Invalid((fault,))
+            self.caller = await self.store.access.acting_for(named, self.caller.actor)
+        elif named is not None and ids.from_wire(ids.Kind.ORGANIZATION, named) != self.caller.organization_id:
+            raise NotFound
 
     async def _replay_at_least(self, command: Command[Any], session_id: str) -> Replay:
         if command.idempotency is not None:

@@ -6,6 +6,7 @@
         Unauthorized                                                                  401
         Forbidden                                                                     403
             MissingScope         the key was made for other things                 403
+            WrongKindOfKey       of an organization, or of the installation        403
         NotFound                 missing or another organization's: the same answer    404
         BodyTooLarge                                                                  413
         UnsupportedMediaType                                                          415
@@ -25,7 +26,7 @@ What the core refuses (`api.session.errors`) is answered by the same table; what
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
-from typing import ClassVar, Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -50,7 +51,7 @@ from api.store.scopes import Scope
 class ApiError(Exception):
     """The call is not done. The message is the problem's `detail`."""
 
-    code: ClassVar[str]
+    code: str
 
     @property
     def detail(self) -> str:
@@ -118,6 +119,15 @@ class MissingScope(Forbidden):
             scope=self.opening[0],
             any_of=self.opening,
         )
+
+
+class WrongKindOfKey(Forbidden):
+    """A key of the installation where one of an organization is needed, or the other way round."""
+
+    def __init__(self, *, needed: Literal["organization", "installation"]) -> None:
+        self.needed = needed
+        self.code = f"{needed}-key-needed"
+        super().__init__(f"This call needs a key of {'the' if needed == 'installation' else 'an'} {needed}.")
 
 
 class NotFound(ApiError):

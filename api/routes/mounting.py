@@ -19,6 +19,7 @@ from api.routes import (
     line,
     messages,
     openapi,
+    organizations,
     previews,
     secrets,
     sessions,
@@ -49,6 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *api_keys.OPERATIONS,
+    *organizations.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -67,7 +69,7 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
-        call.require_scope()
+        await call.admit()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):

@@ -15,6 +15,8 @@ from api.routes.problems import ConflictProblem, InFlightProblem, InvalidProblem
 from api.routes.schema_components import components, inline, structs_within
 
 SECURITY_SCHEME = "apiKey"
+INSTALLATION_ROLE = "installation"
+"""What keys of the installation are, where others have scopes."""
 
 _INFO = "Revisioned chat sessions that can be rewound, resumed and billed to the token."
 
@@ -26,7 +28,7 @@ _STREAM = (
 
 _KEY = (
     "An API key of an organization: `Authorization: Bearer <key>`. What it may do is in its scopes; each "
-    "operation names those of which it needs one."
+    "operation names those of which it needs one; `installation` stands for keys of the installation."
 )
 
 _TAGS = {
@@ -34,6 +36,7 @@ _TAGS = {
     "turns": "Turns: one exchange each, and the futures that were discarded.",
     "agents": "Agents and their published versions.",
     "usage": "The ledger: every model call exactly once.",
+    "organizations": "Organizations: the paying customers; for keys of the installation.",
     "api-keys": "API keys: who may call, and for what.",
     "health": "Whether the service is up.",
 }
@@ -132,9 +135,15 @@ def _operation(operation: Operation) -> dict[str, Any]:
     responses |= {str(status): _problem(status) for status in operation.problem_statuses}
     written["responses"] = responses
     # Of several requirements one is enough; the names are roles of the key (OpenAPI 3.1).
-    opening = () if operation.is_public else operation.opening_scopes
-    written["security"] = [{SECURITY_SCHEME: [scope.value]} for scope in opening]
+    roles = () if operation.is_public else _roles(operation)
+    written["security"] = [{SECURITY_SCHEME: [role]} for role in roles]
     return written
+
+
+def _roles(operation: Operation) -> tuple[str, ...]:
+    """What a key must be, one of these: made for a scope, or of the installation."""
+    scopes = tuple(scope.value for scope in operation.opening_scopes)
+    return scopes if operation.callers == "organization" else (*scopes, INSTALLATION_ROLE)
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -152,6 +161,16 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             if "description" in field:
                 parameter["description"] = field.pop("description")
             written.append({**parameter, "schema": _without_null(field)})
+    if operation.callers == "named_organization":
+        written.append(
+            {
+                "name": "organization",
+                "in": "query",
+                "required": False,
+                "description": "The organization that is meant; keys of the installation must say it.",
+                "schema": inline(PATH_PARAMETERS["organization_id"][0]),
+            }
+        )
     for header in operation.all_request_headers:
         is_required = (
             header is headers.IF_MATCH

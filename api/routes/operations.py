@@ -32,6 +32,7 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
     "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
+    "organization_id": (_WIRE_ID, "The organization's id, `org_...`."),
     "key_id": (_WIRE_ID, "The API key's id, `key_...`."),
     "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
@@ -87,9 +88,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...] = ()
     """Any of these opens it to a key. Without one, by mistake, only `admin` does: see `opening_scopes`."""
 
+    callers: Literal["organization", "named_organization", "any", "installation"] = "organization"
+    """Whose keys: of organizations; and of the installation, which then name the organization by
+    `?organization=` (`named_organization`) or see all of them (`any`); or of the installation alone."""
+
     @property
     def opening_scopes(self) -> tuple[Scope, ...]:
-        """The scopes of which a key must have one."""
+        """The scopes of which a key of an organization must have one; none where there is nothing for it."""
+        if self.callers == "installation":
+            return ()
         return self.scopes or (Scope.ADMIN,)
 
     @property
@@ -133,6 +140,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
             found |= {401, 403}
         if self.path_parameters:
             found.add(404)
+        if self.callers == "named_organization":
+            found |= {404, 422}
         if self.query is not None:
             found.add(422)
             if "page_token" in self.query.__struct_fields__:

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from msgspec import inspect
@@ -51,6 +51,24 @@ def parse_query(query: str | bytes, struct: type[T]) -> T:
         if not faults:
             return made
     raise Invalid(tuple(sorted(set(faults), key=lambda fault: (fault.pointer, fault.code))))
+
+
+def take_parameter(query: bytes, name: str) -> tuple[str | None, bytes]:
+    """Take one parameter out of a query string; answers its value, None when it is not there, and the rest.
+
+    Raises:
+        Invalid: it is given more than once, or cannot be read.
+    """
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    given = [value for key, value in pairs if key == name]
+    if not given:
+        return None, query
+    faults = list(check_text(given[0], f"?{name}"))
+    if len(given) > 1:
+        faults.append(Fault(pointer=f"?{name}", message="is given more than once", code="repeated"))
+    if faults:
+        raise Invalid(tuple(faults))
+    return given[0], urlencode([pair for pair in pairs if pair[0] != name]).encode()
 
 
 def _read(text: str, kinds: tuple[type[inspect.Type], ...]) -> Any:

@@ -25,7 +25,7 @@ class RoutesState:
         """Set when the service stops: calls that wait for a turn answer that it is under way, streams end."""
         self.stream_count = 0
         """Event streams that are served, or about to be."""
-        self.keys = KeyCache(store.access.caller_of, seconds=settings.key_cache_seconds)
+        self.keys = KeyCache(store.access.known_caller, seconds=settings.key_cache_seconds)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,
             context_bytes_max=settings.context_bytes_max,

@@ -1,11 +1,13 @@
 """The ledger, for billing."""
 
+import msgspec
 from litestar import Response
 
 from api.routes.answers import respond
 from api.routes.calls import Call
 from api.routes.operations import Answer, operation
-from api.routes.schemas.queries import UsageEntriesQuery
+from api.routes.paging import read_uuid, write_page_token
+from api.routes.schemas.queries import PageQuery, UsageEntriesQuery
 from api.routes.schemas.usage import UsageHead, UsageHeads, UsagePage, usage_entry_view
 from api.session import ids
 from api.store.scopes import Scope
@@ -19,6 +21,7 @@ from api.store.scopes import Scope
     scopes=(Scope.USAGE_READ,),
     summary="Read the ledger",
     query=UsageEntriesQuery,
+    callers="named_organization",
     answers={200: Answer(description="Entries by `seq`.", struct=UsagePage)},
 )
 async def list_usage_entries(call: Call) -> Response[bytes]:
@@ -49,13 +52,27 @@ async def list_usage_entries(call: Call) -> Response[bytes]:
     tag="usage",
     scopes=(Scope.USAGE_READ,),
     summary="How far the ledger has come",
+    query=PageQuery,
+    callers="any",
     answers={200: Answer(description="The ledgers that the key may read.", struct=UsageHeads)},
 )
 async def list_usage_heads(call: Call) -> Response[bytes]:
-    """One for the organization of the key."""
+    """One for the organization of the key; of all organizations, the newest first, for the installation's."""
+    query = call.query(PageQuery)
+    before = None if query.page_token is None else read_uuid(query.page_token, scope="usage-heads")
+    if call.caller.is_installation:
+        found = await call.store.access.ledger_heads(before=before, limit=query.limit + 1)
+        page = found[: query.limit]
+        items = tuple(UsageHead(**msgspec.structs.asdict(head)) for _, head in page)
+        next_token = write_page_token(page[-1][0], scope="usage-heads") if len(found) > len(page) else None
+        return respond(UsageHeads(items=items, next_page_token=next_token))
     totals = await call.store.reading.usage_totals(call.caller)
     organization_id = ids.to_wire(ids.Kind.ORGANIZATION, call.caller.organization_id)
-    return respond(UsageHeads(items=(UsageHead(organization_id=organization_id, head=totals.last_seq),)))
+    return respond(
+        UsageHeads(
+            items=(UsageHead(organization_id=organization_id, head=totals.last_seq),), next_page_token=None
+        )
+    )
 
 
 OPERATIONS = (list_usage_entries, list_usage_heads)

@@ -5,7 +5,7 @@
     running     claim, steps, settlement, publish: what a runner does
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
-    access      organizations; keys: their API keys, and what those may do
+    access      organizations and their API keys; installation: keys of no organization
     secrets     what tools need to be let in elsewhere, encrypted
     organization_settings   what the operator has set for one organization
 

@@ -1,6 +1,6 @@
 """Organizations, and their API keys as the operator of the installation keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,40 +9,15 @@ from api.session import ids
 from api.session.document import Actor
 from api.store.base import Caller, StoredAnswer, row_id
 from api.store.errors import NotFound
+from api.store.installation import INSTALLATION_KEY_PREFIX, Installation
 from api.store.keys import Issued, Key, Keys, NewKey
 from api.store.running import Price
 from api.store.scopes import ALL_SCOPES, Scope
-from db import organizations, prices
+from db import api_keys, installation_keys, prices
 
 
-class Organization(msgspec.Struct, frozen=True, kw_only=True):
-    """The paying customer and the boundary of every query."""
-
-    id: str
-    name: str
-    created_at: datetime
-
-
-class Access(Keys):
+class Access(Keys, Installation):
     """The part of the store that keeps organizations and keys, as callers and as the operator know them."""
-
-    async def create_organization(self, name: str) -> Organization:
-        """Make an organization with an empty ledger."""
-        row, now = self._new_id(), self._clock()
-        async with self._pool.acquire() as conn:
-            await organizations.create(conn, row, name=name, at=now)
-        return Organization(id=ids.to_wire(ids.Kind.ORGANIZATION, row), name=name, created_at=now)
-
-    async def organizations(self) -> list[Organization]:
-        """List every organization, oldest first."""
-        async with self._pool.acquire() as conn:
-            found = await organizations.listed(conn)
-        return [
-            Organization(
-                id=ids.to_wire(ids.Kind.ORGANIZATION, row.id), name=row.name, created_at=row.created_at
-            )
-            for row in found
-        ]
 
     async def create_key(
         self,
@@ -107,11 +82,37 @@ class Access(Keys):
         Raises:
             NotFound: there is no such organization.
         """
+        return await self.acting_for(organization_id, Actor(process="system"))
+
+    async def acting_for(self, organization_id: str, actor: Actor) -> Caller:
+        """Act for an organization as somebody from outside it: the operator, a key of the installation.
+
+        Raises:
+            NotFound: there is no such organization.
+        """
+        await self.organization(organization_id)
         row = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
-        async with self._pool.acquire() as conn:
-            if await organizations.by_id(conn, row) is None:
-                raise NotFound("organization")
-        return Caller(organization_id=row, actor=Actor(process="system"))
+        return Caller(organization_id=row, actor=actor)
+
+    async def known_caller(self, secret: str) -> Caller | None:
+        """Whose key this is, of an organization or of the installation; None when it opens nothing."""
+        if secret.startswith(INSTALLATION_KEY_PREFIX):
+            return await self.installation_caller_of(secret)
+        return await self.caller_of(secret)
+
+    async def record_uses(self, used: Mapping[Caller, datetime]) -> None:
+        """Write when keys were last used; it is known to the minute."""
+        of_organizations, of_installation = [], []
+        for caller, at in used.items():
+            wire_id = caller.actor.key_id or ""
+            if (key := ids.from_wire(ids.Kind.KEY, wire_id)) is not None:
+                of_organizations.append(api_keys.Use(caller.organization_id, key, at))
+            elif (key := ids.from_wire(ids.Kind.INSTALLATION_KEY, wire_id)) is not None:
+                of_installation.append((key, at))
+        if used:
+            async with self._pool.acquire() as conn:
+                await api_keys.record_uses(conn, of_organizations)
+                await installation_keys.record_uses(conn, of_installation)
 
     async def add_prices(self, organization_id: str, rows: Sequence[Price]) -> None:
         """Add prices to an organization's own list; one that is in force is followed, never edited."""

@@ -20,6 +20,10 @@ CHANGES_MAX = 50
 """Changes that a conflict names, at most."""
 
 
+INSTALLATION = UUID(int=0)
+"""The organization under which keys of the installation work: it has no rows, and never will."""
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """On whose behalf the store works: the boundary of every query, and who is recorded."""
 
@@ -29,6 +33,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """What the key was made for; our own processes may do everything."""
     expires_at: datetime | None = None
     """When the secret that was sent is refused; None for never."""
+
+    @property
+    def is_installation(self) -> bool:
+        """Whether this is a key of the installation, which belongs to no organization."""
+        return self.organization_id == INSTALLATION
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ its time is a part of the digest, which nobody can steer and from which nobody g
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -193,17 +193,6 @@ class Keys(Replaying):
             scopes=frozenset(map(Scope, found.scopes)),
             expires_at=found.expires_at,
         )
-
-    async def record_uses(self, used: Mapping[Caller, datetime]) -> None:
-        """Write when keys were last used; it is known to the minute."""
-        uses = [
-            api_keys.Use(organization_id=caller.organization_id, key_id=key_id, at=at)
-            for caller, at in used.items()
-            if (key_id := ids.from_wire(ids.Kind.KEY, caller.actor.key_id or "")) is not None
-        ]
-        if uses:
-            async with self._pool.acquire() as conn:
-                await api_keys.record_uses(conn, uses)
 
 
 def new_secret(prefix: str) -> str:

@@ -30,7 +30,7 @@ class OrganizationSettings(Base):
 
         async def attempt() -> tuple[str, ...]:
             async with self._pool.acquire() as conn, conn.transaction(isolation="serializable"):
-                if organization not in {known.id for known in await organizations.listed(conn)}:
+                if await organizations.by_id(conn, organization) is None:
                     raise NotFound("organization")
                 changed = change(await organization_settings.tool_hosts_allowed(conn, organization))
                 await organization_settings.set_tool_hosts_allowed(

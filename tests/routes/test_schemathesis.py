@@ -63,6 +63,7 @@ class Served:
         self._server: uvicorn.Server | None = None
         self.address = ""
         self.secret = ""
+        self.installation_secret = ""
         self.schema: Any = None
 
     @contextlib.contextmanager
@@ -95,12 +96,15 @@ class Served:
             )
             document = await world.store.reading.document(world.caller, session.id)
             self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
+            operator = await world.store.access.create_installation_key(name="t")
+            self.installation_secret = operator.secret
             self.schema = with_known_ids(
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
                 approval_ids=[approval.id for approval in asked],
                 rule_id=await made_rule(world),
+                organization_id=world.organization_id,
                 key_id=(await world.store.access.create_key(world.organization_id, name="other")).id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
@@ -131,7 +135,14 @@ async def made_rule(world: World) -> str:
 
 
 def with_known_ids(
-    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str, key_id: str
+    *,
+    session_id: str,
+    turn_ids: list[str],
+    agent_id: str,
+    approval_ids: list[str],
+    rule_id: str,
+    key_id: str,
+    organization_id: str,
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -146,6 +157,8 @@ def with_known_ids(
         "arguments_digest": ["digest"],
         "rule_id": [rule_id],
         "key_id": [key_id],
+        "organization_id": [organization_id],
+        "organization": [organization_id],
         "secret_name": ["crm", "erp"],
         "ordinal": [1, 2],
         "version": [1, 2],
@@ -181,7 +194,9 @@ def ask(served: Served, cases: Any) -> set[int]:
     )
     @hypothesis.given(case=cases)
     def send(case: Any) -> None:
-        response = case.call(headers={"Authorization": f"Bearer {served.secret}"})
+        of_installation = case.operation.definition.raw["security"] == [{"apiKey": ["installation"]}]
+        secret = served.installation_secret if of_installation else served.secret
+        response = case.call(headers={"Authorization": f"Bearer {secret}"})
         seen.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 

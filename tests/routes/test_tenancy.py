@@ -32,7 +32,9 @@ QUERIES = {
 OWN = {"putSecret": "everybody may use any name"}
 """Operations on paths that are there for everybody, and why."""
 SCOPED = [
-    operation for operation in OPERATIONS if operation.path_parameters and operation.operation_id not in OWN
+    operation
+    for operation in OPERATIONS
+    if operation.path_parameters and operation.operation_id not in OWN and operation.callers != "installation"
 ]
 
 

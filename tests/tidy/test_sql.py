@@ -8,6 +8,13 @@ import pytest
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
     "organizations._LIST": "the installation's list of organizations",
+    "organizations._HEADS": "the installation's list of ledgers",
+    "installation_keys._CREATE": "keys of the installation belong to no organization",
+    "installation_keys._FIND": "keys of the installation belong to no organization",
+    "installation_keys._LIST": "keys of the installation belong to no organization",
+    "installation_keys._REVOKE": "keys of the installation belong to no organization",
+    "installation_keys._ROTATE": "keys of the installation belong to no organization",
+    "installation_keys._RECORD_USES": "keys of the installation belong to no organization",
     "organizations._BY_ID": "looks whether there is such an organization",
     "api_keys._FIND": "finds out which organization a key belongs to",
     "api_keys._RECORD_USES": "one write carries the last uses of all keys of a process; each names its own",

@@ -95,6 +95,8 @@ class UsageHeads(msgspec.Struct, frozen=True, kw_only=True):
     """The ledgers that the key may read."""
 
     items: tuple[UsageHead, ...]
+    next_page_token: str | None
+    """Where the list goes on; null on its last page."""
 
 
 def usage_entry_view(entry: UsageEntry) -> UsageEntryView:
