@@ -1,4 +1,7 @@
-"""Writes when API keys were last used: now and then for all of them at once, never within a call."""
+"""Writes what was seen of API keys: when they were last used, and which streams they still hold.
+
+Now and then for all of them at once, never within a call.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,7 @@ from collections.abc import AsyncIterator
 from loguru import logger as log
 
 from api.routes.auth import KeyCache
+from api.routes.state import RoutesState
 from api.store import Store
 
 _INTERVAL_SECONDS = 30
@@ -14,21 +18,23 @@ _LAST_SECONDS_MAX = 5
 
 
 @contextlib.asynccontextmanager
-async def recording_uses(keys: KeyCache, store: Store) -> AsyncIterator[None]:
-    """Write what `keys` has seen for the length of the block, and once more at its end."""
-    task = asyncio.create_task(_record_forever(keys, store))
+async def keeping_keys(state: RoutesState, store: Store) -> AsyncIterator[None]:
+    """Write what `state` has seen for the length of the block, and once more at its end."""
+    work = [_record_forever(state.keys, store), state.rates.prolong_forever()]
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(_LAST_SECONDS_MAX):
-                await record_uses(keys, store)
+                await state.rates.settled()
+                await record_uses(state.keys, store)
         except Exception:
             # The service stops whether the database answers or not.
-            log.exception("last uses of keys were not written")
+            log.exception("what was seen of keys last was not written")
 
 
 async def record_uses(keys: KeyCache, store: Store) -> None:

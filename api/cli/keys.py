@@ -22,12 +22,14 @@ from api.cli.organizations import NAME_CHARACTERS_MAX
 from api.settings import Settings
 
 if TYPE_CHECKING:
+    from api.store.base import KeyLimits
     from api.store.installation import InstallationKey
     from api.store.keys import Key
     from api.store.scopes import Scope
 
 OVERLAP_SECONDS_DEFAULT = 24 * 3600
 OVERLAP_MAX = timedelta(days=30)
+LIMIT_MAX = 1_000_000
 LIFE_MAX = timedelta(days=36_500)
 
 
@@ -47,6 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     listing = actions.add_parser("list", help="list an organization's keys, oldest first, by their prefixes")
     listing.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    create.add_argument(
+        "--requests-per-minute",
+        metavar="N",
+        type=int,
+        help="calls that it may make in a minute",
+    )
+    create.add_argument(
+        "--streams", metavar="N", type=int, help="event streams that it may have open at once"
+    )
     rotate = actions.add_parser("rotate", help="give a key a new secret and print it")
     rotate.add_argument(
         "key_id", metavar="ID", help="its id, `key_...` or `ink_...`, as `keys list` shows it"
@@ -88,8 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
         name = arguments.name.strip()
         if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
             raise CommandFailed(f"A name has 1 to {NAME_CHARACTERS_MAX} characters.")
-        if arguments.installation and (arguments.scopes or arguments.organization):
-            raise CommandFailed("A key of the installation has neither scopes nor an organization.")
+        given = (arguments.scopes, arguments.organization, arguments.requests_per_minute, arguments.streams)
+        if arguments.installation and any(given):
+            raise CommandFailed("A key of the installation has neither scopes, an organization nor limits.")
         asyncio.run(
             _create(
                 settings,
@@ -97,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
                 name,
                 scopes=_scopes(arguments.scopes),
                 expires_at=_instant(arguments.expires),
+                limits=_limits(arguments.requests_per_minute, arguments.streams),
             )
         )
     elif arguments.action == "list":
@@ -131,13 +144,16 @@ async def _create(
     *,
     scopes: frozenset["Scope"],
     expires_at: datetime | None,
+    limits: "KeyLimits",
 ) -> None:
     async with opened_store(settings) as store:
         if organization is None:
             made = await store.access.create_installation_key(name=name, expires_at=expires_at)
         else:
             chosen = await chosen_organization(store, organization[0])
-            made = await store.access.create_key(chosen, name=name, scopes=scopes, expires_at=expires_at)
+            made = await store.access.create_key(
+                chosen, name=name, scopes=scopes, expires_at=expires_at, limits=limits
+            )
     print(made.secret)
 
 
@@ -217,6 +233,14 @@ def _scopes(text: str | None) -> frozenset["Scope"]:
         return frozenset(Scope(part.strip()) for part in text.split(","))
     except ValueError as error:
         raise CommandFailed(f"The scopes are {', '.join(Scope)}; {error}.") from error
+
+
+def _limits(requests_per_minute: int | None, streams: int | None) -> "KeyLimits":
+    from api.store.base import KeyLimits
+
+    if any(count is not None and not 1 <= count <= LIMIT_MAX for count in (requests_per_minute, streams)):
+        raise CommandFailed(f"A limit is 1 to {LIMIT_MAX}.")
+    return KeyLimits(requests_per_minute_max=requests_per_minute, streams_max=streams)
 
 
 def _instant(text: str | None) -> datetime | None:

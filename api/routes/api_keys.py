@@ -8,7 +8,8 @@ from litestar import Response
 from api.routes import headers
 from api.routes.answers import respond, respond_stored
 from api.routes.calls import Call
-from api.routes.errors import Invalid, MissingScope
+from api.routes.errors import Invalid
+from api.routes.key_errors import MissingScope
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_uuid, write_page_token
 from api.routes.problems import Fault
@@ -23,7 +24,7 @@ from api.routes.schemas.api_keys import (
 )
 from api.routes.schemas.queries import PageQuery
 from api.store import Caller, Replay, StoredAnswer
-from api.store.base import utc_now
+from api.store.base import KeyLimits, utc_now
 from api.store.keys import Issued, Key
 from api.store.scopes import Scope
 
@@ -64,6 +65,7 @@ async def create_api_key(call: Call) -> Response[bytes]:
         name=body.name,
         scopes=scopes,
         expires_at=body.expires_at,
+        limits=KeyLimits(requests_per_minute_max=body.requests_per_minute_max, streams_max=body.streams_max),
         idempotency=command.idempotency,
         render=lambda key: _answer(key, secret=None, status=201),
     )

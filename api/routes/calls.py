@@ -15,8 +15,9 @@ from litestar import Request
 
 from api.routes.auth import authenticate
 from api.routes.body import read_body
-from api.routes.errors import Invalid, MissingScope, NotFound, PreconditionRequired, WrongKindOfKey
+from api.routes.errors import Invalid, NotFound, PreconditionRequired
 from api.routes.idempotency import fingerprint
+from api.routes.key_errors import MissingScope, WrongKindOfKey
 from api.routes.negotiation import Preferences, parse_idempotency_key, parse_on_behalf_of, parse_prefer
 from api.routes.operations import Operation
 from api.routes.preconditions import Expected, parse_expected
@@ -56,6 +57,8 @@ class Call:
         self.state = state
         self.caller = caller
         """Who calls; from `admit` on for the organization that is meant."""
+        self.give_stream_back: Callable[[], None] = _nothing
+        """Gives back the stream that this call has been counted as."""
         self._query = request.scope["query_string"]
 
     @classmethod
@@ -242,6 +245,10 @@ class Call:
         if self.operation.precondition == "none":
             return None
         return parse_expected(self.header_lines("if-match"), body_revision)
+
+
+def _nothing() -> None:
+    """There is no stream to give back."""
 
 
 class _Nothing(msgspec.Struct, frozen=True):

@@ -4,15 +4,14 @@
         Malformed                a header, a token or the JSON text cannot be read     400
         ContradictingPreconditions                                                    400
         Unauthorized                                                                  401
-        Forbidden                                                                     403
-            MissingScope         the key was made for other things                 403
-            WrongKindOfKey       of an organization, or of the installation        403
+        Forbidden                see `key_errors`                                      403
         NotFound                 missing or another organization's: the same answer    404
         BodyTooLarge                                                                  413
         UnsupportedMediaType                                                          415
         Invalid                  every fault at once                                   422
         IdempotencyKeyReused                                                          422
         PreconditionRequired                                                          428
+        RateLimited              the key has been used as much as it may               429
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
@@ -26,7 +25,8 @@ What the core refuses (`api.session.errors`) is answered by the same table; what
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Self
 
 import msgspec
 
@@ -39,13 +39,12 @@ from api.routes.problems import (
     InFlightProblem,
     InvalidProblem,
     Problem,
-    ScopeProblem,
+    RateProblem,
     changes_of,
 )
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
-from api.store.scopes import Scope
 
 
 class ApiError(Exception):
@@ -92,42 +91,6 @@ class Forbidden(ApiError):
     """The key is good but not for this."""
 
     code = "forbidden"
-
-
-class MissingScope(Forbidden):
-    """The key was made for other things."""
-
-    code = "missing-scope"
-
-    def __init__(self, opening: tuple[Scope, ...]) -> None:
-        self.opening = opening
-        names = " or ".join(f"`{scope.value}`" for scope in opening)
-        super().__init__(f"This call needs an API key with the scope {names}.")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The challenge (RFC 6750 3.1)."""
-        return {
-            "WWW-Authenticate": 'Bearer realm="turnledger", error="insufficient_scope", '
-            f'scope="{self.opening[0].value}"'
-        }
-
-    def problem(self) -> ScopeProblem:
-        """Name the scope."""
-        return ScopeProblem(
-            **msgspec.structs.asdict(super().problem()),
-            scope=self.opening[0],
-            any_of=self.opening,
-        )
-
-
-class WrongKindOfKey(Forbidden):
-    """A key of the installation where one of an organization is needed, or the other way round."""
-
-    def __init__(self, *, needed: Literal["organization", "installation"]) -> None:
-        self.needed = needed
-        self.code = f"{needed}-key-needed"
-        super().__init__(f"This call needs a key of {'the' if needed == 'installation' else 'an'} {needed}.")
 
 
 class NotFound(ApiError):
@@ -312,6 +275,31 @@ class KeyNotInForce(ApiError):
         super().__init__("The key is revoked or expired; make another one.")
 
 
+class RateLimited(ApiError):
+    """The key has been used as much as it may."""
+
+    code = "rate-limited"
+
+    def __init__(self, *, policy: str, limit: int, retry_seconds: int, fields: Mapping[str, str]) -> None:
+        self.policy = policy
+        self.limit = limit
+        self.retry_seconds = retry_seconds
+        self.fields = fields
+        what = "requests a minute" if policy == "requests" else "event streams at once"
+        super().__init__(f"This API key is good for {limit} {what}.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come again, and what the limit is."""
+        return {"Retry-After": str(self.retry_seconds), **self.fields}
+
+    def problem(self) -> RateProblem:
+        """Name the limit."""
+        return RateProblem(
+            **msgspec.structs.asdict(super().problem()), violated_policies=(self.policy,), limit=self.limit
+        )
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -420,6 +408,7 @@ STATUSES: dict[type[Exception], int] = {
     Invalid: 422,
     IdempotencyKeyReused: 422,
     PreconditionRequired: 428,
+    RateLimited: 429,
     Unavailable: 503,
     CommandRefused: 409,
     InvariantViolated: 500,

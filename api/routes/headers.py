@@ -78,6 +78,19 @@ PREFERENCE_APPLIED = Header(
 RETRY_AFTER = Header(
     name="Retry-After", hint=Annotated[int, Meta(ge=0)], description="Seconds to wait before the next call."
 )
+RATE_LIMIT = Header(
+    name="RateLimit",
+    hint=str,
+    description=(
+        "What is left of the key's requests (`r`), and the seconds until there are more (`t`): of keys with "
+        "a limit."
+    ),
+)
+RATE_LIMIT_POLICY = Header(
+    name="RateLimit-Policy",
+    hint=str,
+    description="How many requests (`q`) the key may make in how many seconds (`w`).",
+)
 WWW_AUTHENTICATE = Header(
     name="WWW-Authenticate", hint=str, description="The challenge: a bearer token is needed."
 )

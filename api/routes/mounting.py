@@ -33,6 +33,7 @@ from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
 from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState
+from api.routes.streams import EventStream, wants_stream
 from api.session.errors import CommandRefused
 from api.store import KeyReused
 
@@ -69,14 +70,24 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
+        rate = await state.rates.take_request(call.caller)
         await call.admit()
+        if any(answer.streams for answer in operation.answers.values()) and wants_stream(call):
+            call.give_stream_back = await state.rates.take_stream(call.caller)
+        response: Response[bytes] | None = None
         try:
-            return await operation.handler(call)
+            response = await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):
             # Before a caller is told what is wrong with a call, they must be allowed to see what it is on.
             # A call that is carried out has found it anyway, so only the others pay for asking.
             await call.require_visible()
             raise
+        finally:
+            # A stream that has begun gives itself back at its end.
+            if not isinstance(response, EventStream):
+                call.give_stream_back()
+        response.headers.update(rate)
+        return response
 
     return AppParts(
         handlers=[

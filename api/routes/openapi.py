@@ -11,7 +11,14 @@ from api.routes.headers import Header
 from api.routes.negotiation import EVENT_STREAM
 from api.routes.operations import PATH_PARAMETERS, Answer, Operation
 from api.routes.problems import MEDIA_TYPE as PROBLEM_JSON
-from api.routes.problems import ConflictProblem, InFlightProblem, InvalidProblem, Problem, ScopeProblem
+from api.routes.problems import (
+    ConflictProblem,
+    InFlightProblem,
+    InvalidProblem,
+    Problem,
+    RateProblem,
+    ScopeProblem,
+)
 from api.routes.schema_components import components, inline, structs_within
 
 SECURITY_SCHEME = "apiKey"
@@ -59,6 +66,7 @@ _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
         (InvalidProblem, Problem),
     ),
     428: ("A call that changes the document must state the revision that it has judged.", Problem),
+    429: ("The API key has been used as much as it may; `violated_policies` names the limit.", RateProblem),
     500: ("Something went wrong on our side; `instance` finds it in the log.", Problem),
     503: ("The service cannot answer now; send the call again later.", Problem),
 }
@@ -67,6 +75,7 @@ _PROBLEM_HEADERS = {
     401: (headers.WWW_AUTHENTICATE,),
     403: (headers.WWW_AUTHENTICATE,),
     412: (headers.ETAG,),
+    429: (headers.RETRY_AFTER, headers.RATE_LIMIT, headers.RATE_LIMIT_POLICY),
     503: (headers.RETRY_AFTER,),
 }
 
@@ -255,7 +264,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
             for struct in (*answer.structs, *answer.streams.values())
         )
     )
-    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem, ScopeProblem)
+    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem, ScopeProblem, RateProblem)
     schemas = components((*dict.fromkeys(asked), *answered, *problems))
     only_answered = structs_within((*answered, *problems)).keys() - structs_within(asked).keys()
     structs = structs_within((*asked, *answered, *problems))

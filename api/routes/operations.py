@@ -137,7 +137,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Every status of a problem that a caller may see, in order."""
         found = {500, 503, *self.problems}
         if not self.is_public:
-            found |= {401, 403}
+            found |= {401, 403, 429}
         if self.path_parameters:
             found.add(404)
         if self.callers == "named_organization":

@@ -59,6 +59,15 @@ class ScopeProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """Any of these would do; `scope` is the first of them."""
 
 
+class RateProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """The API key has been used as much as it may."""
+
+    violated_policies: tuple[str, ...]
+    """Which limits, as `RateLimit-Policy` names them."""
+    limit: int
+    """How much it may be used."""
+
+
 class ConflictChange(msgspec.Struct, frozen=True, kw_only=True):
     """One commit since the revision that the caller expected. It never carries anybody's text."""
 

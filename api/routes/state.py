@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from api.events import Hub
 from api.routes.auth import KeyCache
+from api.routes.rate_limits import RateLimits
 from api.routes.validation import Limits
 from api.settings import Settings
 from api.store import Store
@@ -26,6 +27,7 @@ class RoutesState:
         self.stream_count = 0
         """Event streams that are served, or about to be."""
         self.keys = KeyCache(store.access.known_caller, seconds=settings.key_cache_seconds)
+        self.rates = RateLimits(store.key_limits)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,
             context_bytes_max=settings.context_bytes_max,

@@ -53,6 +53,7 @@ class Place:
 
     def __init__(self, call: Call) -> None:
         self._state = call.state
+        self._call = call
         if self._state.stream_count >= self._state.settings.streams_max:
             raise Unavailable("This server serves as many streams as it may; come again.")
         self._state.stream_count += 1
@@ -75,6 +76,7 @@ class Place:
         if self._is_taken:
             self._is_taken = False
             self._state.stream_count -= 1
+            self._call.give_stream_back()
 
 
 class EventStream(Response[bytes]):
@@ -95,11 +97,10 @@ class EventStream(Response[bytes]):
         self._cursor = cursor
         self._place = place
         self._turn_id = turn_id
-        self._fields = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         """Give what sends it."""
-        return _Sending(self._call, self._cursor, self._place, self._turn_id, self._fields)
+        return _Sending(self._call, self._cursor, self._place, self._turn_id, self.headers)
 
 
 class _Sending(ASGIResponse):

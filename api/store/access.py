@@ -7,7 +7,7 @@ import msgspec
 
 from api.session import ids
 from api.session.document import Actor
-from api.store.base import Caller, StoredAnswer, row_id
+from api.store.base import NO_LIMITS, Caller, KeyLimits, StoredAnswer, row_id
 from api.store.errors import NotFound
 from api.store.installation import INSTALLATION_KEY_PREFIX, Installation
 from api.store.keys import Issued, Key, Keys, NewKey
@@ -26,6 +26,7 @@ class Access(Keys, Installation):
         name: str,
         scopes: frozenset[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
+        limits: KeyLimits = NO_LIMITS,
     ) -> NewKey:
         """Make an API key as the operator; the answer is the only place where it can be seen.
 
@@ -37,6 +38,7 @@ class Access(Keys, Installation):
             name=name,
             scopes=scopes,
             expires_at=expires_at,
+            limits=limits,
             idempotency=None,
             render=_render_nothing,
         )

@@ -20,6 +20,16 @@ CHANGES_MAX = 50
 """Changes that a conflict names, at most."""
 
 
+class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a key may be used, over all processes; None for as much as the caller likes."""
+
+    requests_per_minute_max: int | None = None
+    streams_max: int | None = None
+
+
+NO_LIMITS = KeyLimits()
+
+
 INSTALLATION = UUID(int=0)
 """The organization under which keys of the installation work: it has no rows, and never will."""
 
@@ -33,6 +43,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """What the key was made for; our own processes may do everything."""
     expires_at: datetime | None = None
     """When the secret that was sent is refused; None for never."""
+
+    limits: KeyLimits = NO_LIMITS
 
     @property
     def is_installation(self) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from api.session import ids
 from api.session.document import Actor
 from api.store import rows
-from api.store.base import Caller, Idempotency, Replay, StoredAnswer, row_id
+from api.store.base import NO_LIMITS, Caller, Idempotency, KeyLimits, Replay, StoredAnswer, row_id
 from api.store.errors import KeyNotInForce, NotFound
 from api.store.replaying import Replaying
 from api.store.scopes import Scope
@@ -41,6 +41,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     """None for a key that the operator made, or that was made before this was kept."""
     expires_at: datetime | None
     """When it is refused; None for a key without an end."""
+    requests_per_minute_max: int | None
+    streams_max: int | None
     rotated_at: datetime | None
     """When its secret was last replaced."""
     previous_expires_at: datetime | None
@@ -78,6 +80,7 @@ class Keys(Replaying):
         name: str,
         scopes: frozenset[Scope],
         expires_at: datetime | None,
+        limits: KeyLimits = NO_LIMITS,
         idempotency: Idempotency | None,
         render: RenderKey,
     ) -> Issued | Replay:
@@ -92,6 +95,8 @@ class Keys(Replaying):
             created_at=self._clock(),
             created_by=msgspec.json.encode(caller.actor),
             expires_at=expires_at,
+            requests_per_minute_max=limits.requests_per_minute_max,
+            streams_max=limits.streams_max,
             rotated_at=None,
             previous_expires_at=None,
             last_used_at=None,
@@ -192,6 +197,9 @@ class Keys(Replaying):
             actor=Actor(key_id=ids.to_wire(ids.Kind.KEY, found.id)),
             scopes=frozenset(map(Scope, found.scopes)),
             expires_at=found.expires_at,
+            limits=KeyLimits(
+                requests_per_minute_max=found.requests_per_minute_max, streams_max=found.streams_max
+            ),
         )
 
 
@@ -223,6 +231,8 @@ def _key(row: api_keys.KeyRow) -> Key:
         created_at=row.created_at,
         created_by=None if row.created_by is None else rows.actor(row.created_by),
         expires_at=row.expires_at,
+        requests_per_minute_max=row.requests_per_minute_max,
+        streams_max=row.streams_max,
         rotated_at=row.rotated_at,
         previous_expires_at=row.previous_expires_at,
         last_used_at=row.last_used_at,

@@ -53,6 +53,8 @@ VALID: dict[str, dict[str, Any]] = {
         "name": "Billing",
         "scopes": ["usage:read"],
         "expires_at": "2099-01-31T12:00:00Z",
+        "requests_per_minute_max": 100,
+        "streams_max": 5,
     },
     "rotateApiKey": {"overlap_seconds": 60},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},

@@ -105,7 +105,7 @@ def test_a_change_lists_its_preconditions_and_their_problems(document: dict[str,
         ("header", "Turnledger-On-Behalf-Of", False),
     ]
     assert list(append["responses"]) == [
-        "200", "400", "401", "403", "404", "409", "412", "413", "415", "422", "428", "500", "503",
+        "200", "400", "401", "403", "404", "409", "412", "413", "415", "422", "428", "429", "500", "503",
     ]  # fmt: skip
     assert append["responses"]["412"]["content"] == {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/ConflictProblem"}}

@@ -9,6 +9,7 @@ UNBOUND = {
     "organizations._CREATE": "makes the organization",
     "organizations._LIST": "the installation's list of organizations",
     "organizations._HEADS": "the installation's list of ledgers",
+    "key_limits._HOLD": "one write carries the streams of all keys of a process; each row names its own",
     "installation_keys._CREATE": "keys of the installation belong to no organization",
     "installation_keys._FIND": "keys of the installation belong to no organization",
     "installation_keys._LIST": "keys of the installation belong to no organization",

@@ -23,6 +23,10 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     """What it may be used for; none that the calling key lacks."""
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     """Refused from then on; null for a key without an end."""
+    requests_per_minute_max: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Calls that it may make in a minute, at all servers together; null for no limit."""
+    streams_max: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """Event streams that it may have open at once, at all servers together; null for no limit."""
 
 
 class RotateKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -45,6 +49,8 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     """Null for a key that was made before this was kept."""
     expires_at: datetime | None
     """Refused from then on; null for a key without an end."""
+    requests_per_minute_max: int | None
+    streams_max: int | None
     rotated_at: datetime | None
     """When its secret was last replaced."""
     previous_expires_at: datetime | None
