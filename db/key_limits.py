@@ -20,14 +20,14 @@ class Lot(NamedTuple):
 
 # A clock that was set back stays in the later minute until it has caught up.
 _GRANT = """
-INSERT INTO key_minutes AS m (organization_id, key_id, minute, granted, lot)
+INSERT INTO key_minutes (organization_id, key_id, minute, granted, lot)
 VALUES ($1, $2, date_trunc('minute', clock_timestamp()), LEAST($3::int, $4::int), LEAST($3, $4))
 ON CONFLICT (organization_id, key_id) DO UPDATE
-   SET minute = GREATEST(m.minute, EXCLUDED.minute),
-       granted = CASE WHEN EXCLUDED.minute > m.minute THEN EXCLUDED.granted
-                      ELSE GREATEST(m.granted, LEAST(m.granted + $3, $4)) END,
-       lot = CASE WHEN EXCLUDED.minute > m.minute THEN EXCLUDED.lot
-                  ELSE GREATEST(0, LEAST($3, $4 - m.granted)) END
+   SET minute = GREATEST(key_minutes.minute, EXCLUDED.minute),
+       granted = CASE WHEN EXCLUDED.minute > key_minutes.minute THEN EXCLUDED.granted
+                      ELSE GREATEST(key_minutes.granted, LEAST(key_minutes.granted + $3, $4)) END,
+       lot = CASE WHEN EXCLUDED.minute > key_minutes.minute THEN EXCLUDED.lot
+                  ELSE GREATEST(0, LEAST($3, $4 - key_minutes.granted)) END
 RETURNING lot, granted, EXTRACT(EPOCH FROM minute + interval '1 minute' - clock_timestamp())::float8
 """
 
