@@ -12,6 +12,7 @@ BENCHMARKS = (
     "readers",
     "panel",
     "takeover",
+    "row_security",
 )
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ async def open_pool(
     statement_timeout_seconds: float = 30,
     lock_timeout_seconds: float = 2,
     idle_in_transaction_timeout_seconds: float = 15,
+    role: str | None = None,
+    connection_class: type[Any] = asyncpg.Connection,
+    setup: Callable[[Any], Awaitable[None]] | None = None,
 ) -> Pool:
     """Open a pool on which `json` columns are bytes in both directions, as they were written.
 
@@ -59,6 +62,9 @@ async def open_pool(
     other limits go to the server as start-up parameters. A PgBouncer in between must be told to let them pass
     (`ignore_startup_parameters`).
 
+    `role` is what the connections become, for good; `setup` prepares each one that is taken, and one for
+    which it fails is closed.
+
     Raises:
         OSError, asyncpg.PostgresError: the database cannot be reached, or turns us away.
     """
@@ -69,6 +75,7 @@ async def open_pool(
         "idle_in_transaction_session_timeout": _milliseconds(idle_in_transaction_timeout_seconds),
         # Our queries are short; compiling one takes longer than running it.
         "jit": "off",
+        **({} if role is None else {"role": role}),
     }
     pool = _BoundedPool(
         dsn,
@@ -78,11 +85,11 @@ async def open_pool(
         max_queries=_QUERIES_MAX,
         max_inactive_connection_lifetime=_IDLE_SECONDS_MAX,
         connect=None,
-        setup=None,
+        setup=setup,
         init=_prepare_connection,
         reset=_keep_session,
         loop=None,
-        connection_class=asyncpg.Connection,
+        connection_class=connection_class,
         record_class=asyncpg.Record,
         timeout=connect_timeout_seconds,
         # The server's own limit comes first and leaves a usable connection; this one is for a server that is

@@ -17,9 +17,11 @@ from db.pool import Pool
 _CHECK_SECONDS_MAX = 2
 
 
-def build_state(settings: Settings, *, pool: Pool, store: Store, hub: Hub) -> RoutesState:
-    """Make what the routes work on."""
-    return RoutesState(store=store, hub=hub, settings=settings, check=_readiness(pool))
+def build_state(
+    settings: Settings, *, pool: Pool, store: Store, hub: Hub, unbound: Store | None = None
+) -> RoutesState:
+    """Make what the routes work on; `unbound` is given where `store` sees one organization at a time."""
+    return RoutesState(store=store, unbound=unbound, hub=hub, settings=settings, check=_readiness(pool))
 
 
 def build_app(state: RoutesState) -> Litestar:

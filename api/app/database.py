@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loguru import logger as log
 
@@ -13,6 +13,7 @@ from api.store import Store
 from db import embedded
 from db.migrate import Applied, migrate, migrations_folder
 from db.pool import Pool, close_pool, open_pool
+from db.row_security import open_application_pool
 
 
 @contextlib.asynccontextmanager
@@ -57,18 +58,39 @@ async def open_database(settings: Settings, *, application_name: str) -> AsyncIt
     """
     async with database_url(settings) as dsn:
         await apply_migrations(dsn)
-        pool = await open_pool(
-            dsn,
-            size_max=settings.pool_size_max,
-            application_name=application_name,
-            acquire_timeout_seconds=settings.pool_timeout_ms / 1000,
-            statement_timeout_seconds=settings.statement_timeout_ms / 1000,
-            lock_timeout_seconds=settings.lock_timeout_ms / 1000,
-        )
+        pool = await open_pool(dsn, **_pool_options(settings, application_name))
         try:
             yield Database(pool, dsn)
         finally:
             await close_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def application_store(settings: Settings, *, dsn: str, store: Store, hub: Hub) -> AsyncIterator[Store]:
+    """Give what calls of the API work on: `store`, or one that sees one organization at a time.
+
+    Raises:
+        RowSecurityError: the application role cannot be had.
+        OSError, asyncpg.PostgresError: there is no database to be had.
+    """
+    if settings.row_level_security == "off":
+        yield store
+        return
+    pool = await open_application_pool(dsn, **_pool_options(settings, "turnledger application"))
+    try:
+        yield Store(pool, hub, secrets_keys=secrets_keys(settings))
+    finally:
+        await close_pool(pool)
+
+
+def _pool_options(settings: Settings, application_name: str) -> dict[str, Any]:
+    return {
+        "size_max": settings.pool_size_max,
+        "application_name": application_name,
+        "acquire_timeout_seconds": settings.pool_timeout_ms / 1000,
+        "statement_timeout_seconds": settings.statement_timeout_ms / 1000,
+        "lock_timeout_seconds": settings.lock_timeout_ms / 1000,
+    }
 
 
 @contextlib.asynccontextmanager

@@ -25,6 +25,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The parts that a process is built from."""
 
     pool: Pool
+    dsn: str
     hub: Hub
     store: Store
     runner: Runner
@@ -56,7 +57,7 @@ async def assembled(
             stack.push_async_callback(_ended, asyncio.create_task(work))
         name = f"{socket.gethostname()}:{os.getpid()}"
         runner = build_runner(settings, store, models, toolbox, hub, name=name)
-        yield Parts(pool=database.pool, hub=hub, store=store, runner=runner)
+        yield Parts(pool=database.pool, dsn=database.dsn, hub=hub, store=store, runner=runner)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ from loguru import logger as log
 
 from api.app import first_start
 from api.app.asgi import build_app, build_state
+from api.app.database import application_store
 from api.app.host_guard import guard_host
 from api.app.key_uses import keeping_keys
 from api.app.local_access import LocalAccess
@@ -32,6 +33,7 @@ async def serve(settings: Settings, *, environ: Mapping[str, str], announce: Cal
 
     Raises:
         AddressUnavailable: it cannot listen where it should.
+        RowSecurityError: the settings ask for a role that cannot be had.
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
     allow_many_files()
@@ -65,11 +67,17 @@ async def _assembled(
 ) -> AsyncIterator[tuple[Server, Runner, Ready]]:
     """Build every part, and take it down in reverse."""
     address = address_of(bound)
-    async with assembled(settings, environ, application_name="turnledger serve") as parts:
+    async with contextlib.AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(
+            assembled(settings, environ, application_name="turnledger serve")
+        )
         local = None
         if settings.database_url is None:
             local = await first_start.prepare(parts.pool, parts.store, settings, address=address)
-        state = build_state(settings, pool=parts.pool, store=parts.store, hub=parts.hub)
+        seen = await stack.enter_async_context(
+            application_store(settings, dsn=parts.dsn, store=parts.store, hub=parts.hub)
+        )
+        state = build_state(settings, pool=parts.pool, store=seen, hub=parts.hub, unbound=parts.store)
         server = make_server(
             guard_host(build_app(state), bound_to=settings.host),
             grace_seconds=settings.shutdown_grace_seconds,

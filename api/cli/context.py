@@ -69,10 +69,11 @@ def database_faults_told() -> Iterator[None]:
 
     from db.embedded import EmbeddedPostgresError
     from db.migrate import MigrationError
+    from db.row_security import RowSecurityError
 
     try:
         yield
-    except (EmbeddedPostgresError, MigrationError) as error:
+    except (EmbeddedPostgresError, MigrationError, RowSecurityError) as error:
         raise CommandFailed(str(error)) from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(error) or type(error).__name__

@@ -28,6 +28,7 @@ from api.routes.state import RoutesState
 from api.routes.validation import decode_body
 from api.session import ids
 from api.store import Caller, Done, Idempotency, Replay, RevisionConflict, Store
+from api.store.base import act_for
 
 T = TypeVar("T", bound=msgspec.Struct)
 _Result = TypeVar("_Result")
@@ -69,6 +70,7 @@ class Call:
             Unauthorized: nobody that is known.
         """
         caller = await authenticate(request.headers.get("authorization"), state.keys)
+        act_for(caller)
         return cls(request, operation, state, caller)
 
     async def admit(self) -> None:
@@ -92,8 +94,8 @@ class Call:
 
     @property
     def store(self) -> Store:
-        """The store."""
-        return self.state.store
+        """The store, as much of it as the caller may see."""
+        return self.state.unbound if self.caller.is_installation else self.state.store
 
     @property
     def preferences(self) -> Preferences:
@@ -224,6 +226,7 @@ class Call:
                 fault = Fault(pointer="?organization", message="is needed by this key", code="missing")
                 raise Invalid((fault,))
             self.caller = await self.store.access.acting_for(named, self.caller.actor)
+            act_for(self.caller)
         elif named is not None and ids.from_wire(ids.Kind.ORGANIZATION, named) != self.caller.organization_id:
             raise NotFound
 

@@ -17,8 +17,13 @@ Check: TypeAlias = Callable[[], Awaitable[dict[str, bool]]]
 class RoutesState:
     """One for an application, made by the composition root."""
 
-    def __init__(self, *, store: Store, hub: Hub, settings: Settings, check: Check) -> None:
+    def __init__(
+        self, *, store: Store, hub: Hub, settings: Settings, check: Check, unbound: Store | None = None
+    ) -> None:
         self.store = store
+        """What calls of organizations work on; it may see one organization at a time."""
+        self.unbound = unbound or store
+        """What sees all organizations: to find out whose a key is, and for keys of the installation."""
         self.hub = hub
         self.settings = settings
         self.check = check
@@ -26,8 +31,8 @@ class RoutesState:
         """Set when the service stops: calls that wait for a turn answer that it is under way, streams end."""
         self.stream_count = 0
         """Event streams that are served, or about to be."""
-        self.keys = KeyCache(store.access.known_caller, seconds=settings.key_cache_seconds)
-        self.rates = RateLimits(store.key_limits)
+        self.keys = KeyCache(self.unbound.access.known_caller, seconds=settings.key_cache_seconds)
+        self.rates = RateLimits(self.unbound.key_limits)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,
             context_bytes_max=settings.context_bytes_max,

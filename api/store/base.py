@@ -11,6 +11,7 @@ from api.session import ids
 from api.session.document import Actor, DiscardedFuture, Session, Turn
 from api.store.errors import NotFound
 from api.store.scopes import ALL_SCOPES, Scope
+from db import row_security
 from db.pool import Pool
 
 PAGE_TURNS_MAX = 200
@@ -119,6 +120,11 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 Render = Callable[[Delta], StoredAnswer]
 """Makes the answer that is kept for repetitions, before the commit that it belongs to."""
+
+
+def act_for(caller: Caller) -> None:
+    """Have the connections that this task takes work for the caller's organization, where there is a wall."""
+    row_security.acting_for.set(caller.organization_id)
 
 
 def utc_now() -> datetime:

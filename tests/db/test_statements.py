@@ -21,7 +21,7 @@ _GROWING = (
     "approvals",
     "api_keys",
 )
-_EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
+_EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool", "row_security"}
 
 _HOT = {
     ("sessions", "_LOAD"),

@@ -16,9 +16,10 @@ from api.routes.mounting import app_parts
 from api.routes.state import RoutesState
 from api.runner.loop import Runner, RunnerLimits
 from api.settings import Settings
+from api.store import Store
 from api.store.scopes import ALL_SCOPES, Scope
 from db.pool import Pool
-from tests.factories import DEFINITION, World, make_world
+from tests.factories import DEFINITION, SECRETS_KEY, World, make_world
 from tests.routes.published import require_published
 
 POLL_INTERVAL_MS = 10_000
@@ -30,10 +31,15 @@ async def healthy() -> dict[str, bool]:
     return {"database": True, "migrations": True}
 
 
+WALLED: list[Pool] = []
+"""While there is one: the pool of the application role, on which calls of the API then work."""
+
+
 def make_state(world: World, **settings: Any) -> RoutesState:
     """What the routes work on, for one world."""
     return RoutesState(
-        store=world.store,
+        store=Store(WALLED[-1], world.hub, secrets_keys=(SECRETS_KEY,)) if WALLED else world.store,
+        unbound=world.store,
         hub=world.hub,
         settings=Settings(**({"poll_interval_ms": POLL_INTERVAL_MS} | settings)),
         check=healthy,

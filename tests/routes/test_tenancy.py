@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
 from tests.factories import make_world
 from tests.routes.service import Api, client_of, make_app, make_state, serving
+
+pytestmark = pytest.mark.usefixtures("walls")
 
 BODIES: dict[str, dict[str, Any]] = {
     "updateSession": {"name": "Mine now", "expected_revision": 1},

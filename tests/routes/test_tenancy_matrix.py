@@ -8,6 +8,8 @@ says which one is missing.
 import itertools
 from typing import Any
 
+import pytest
+
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import PATH_PARAMETERS, Operation
 from db.pool import Pool
@@ -148,6 +150,7 @@ def test_every_operation_has_its_row() -> None:
     assert others == WITHOUT_ID.keys()
 
 
+@pytest.mark.usefixtures("walls")
 async def test_every_kind_of_id_is_among_the_foreign_ones(pool: Pool) -> None:
     async with serving(pool) as api:
         names = await furnish(api)
@@ -156,6 +159,7 @@ async def test_every_kind_of_id_is_among_the_foreign_ones(pool: Pool) -> None:
     assert used <= names.keys() | NUMBERS.keys() <= PATH_PARAMETERS.keys()
 
 
+@pytest.mark.usefixtures("walls")
 async def test_a_foreign_id_is_nowhere_whatever_the_call_says(pool: Pool) -> None:
     async with serving(pool) as one, serving(pool) as two:
         furnished = [(one, await furnish(one)), (two, await furnish(two))]
@@ -189,6 +193,7 @@ async def test_a_foreign_id_is_nowhere_whatever_the_call_says(pool: Pool) -> Non
         assert [await everything(api, names) for api, names in furnished] == before
 
 
+@pytest.mark.usefixtures("walls")
 async def test_what_one_sees_holds_no_id_of_the_other(pool: Pool) -> None:
     async with serving(pool) as one, serving(pool) as two:
         furnished = [(one, await furnish(one)), (two, await furnish(two))]

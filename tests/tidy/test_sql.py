@@ -48,7 +48,7 @@ UNBOUND = {
 }
 """The statements that name no single organization, and why each may."""
 
-WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell"}
+WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell", "row_security"}
 """Modules that handle the server, the schema and the doorbell; they touch no rows of customers."""
 
 UNFORMATTED_EXCEPT = {"migrate": "runs the text of the migration files"}
@@ -56,7 +56,7 @@ UNFORMATTED_EXCEPT = {"migrate": "runs the text of the migration files"}
 
 RUNS_SQL = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "fetchmany", "cursor", "prepare"}
 BEGINS_SQL = re.compile(
-    r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE|MERGE|LOCK|TRUNCATE|CREATE|ALTER|DROP|NOTIFY)\s"
+    r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE|MERGE|LOCK|TRUNCATE|CREATE|ALTER|DROP|NOTIFY|DO)\s"
 )
 HOLDS_SQL = re.compile(
     r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WHERE|CREATE (TABLE|DATABASE|ROLE)|ALTER ROLE)\s"
