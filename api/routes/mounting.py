@@ -15,6 +15,7 @@ from api.routes import (
     drafts,
     events,
     health,
+    interactions,
     line,
     messages,
     openapi,
@@ -44,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *interactions.OPERATIONS,
     *health.OPERATIONS,
 )
 

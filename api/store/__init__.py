@@ -5,6 +5,7 @@
     running     claim, steps, settlement, publish: what a runner does
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
+    interactions   the audit of model calls
     access      organizations and API keys
 
 `Store` bundles them over one pool.
