@@ -142,13 +142,14 @@ class LeakedRow(NamedTuple):
     turn_id: UUID
     run_id: UUID
     step_id: UUID
+    kind: str
     model: str | None
 
 
 _LEAKED = """
-SELECT s.organization_id, s.session_id, s.turn_id, s.run_id, s.id, s.model
+SELECT s.organization_id, s.session_id, s.turn_id, s.run_id, s.id, s.kind, s.model
   FROM steps s
- WHERE s.state = 'started' AND s.kind = 'model' AND s.started_at < now() - $1 * interval '1 second'
+ WHERE s.state = 'started' AND s.started_at < now() - $1 * interval '1 second'
    AND EXISTS (SELECT FROM runs r
                 WHERE r.organization_id = s.organization_id AND r.id = s.run_id
                   AND r.ended_at < now() - $1 * interval '1 second')
@@ -227,29 +228,6 @@ async def end_step(
     Model calls end by `usage.settle`, which writes what they cost.
     """
     return await conn.fetchval(_END_STEP, organization_id, step_id, state, ended_at, result) is not None
-
-
-_RESUME_STEP = """
-WITH held AS (
-    SELECT organization_id, turn_id, id, attempt
-      FROM runs
-     WHERE organization_id = $1 AND id = $2 AND state = 'running'
-       FOR SHARE
-)
-UPDATE steps s SET run_id = h.id, attempt = h.attempt
-  FROM held h
- WHERE s.organization_id = h.organization_id AND s.turn_id = h.turn_id AND s.id = $3
-   AND s.state = 'started' AND s.kind = 'tool'
-RETURNING s.id
-"""
-
-
-async def resume_step(conn: Connection, organization_id: UUID, run_id: UUID, step_id: UUID) -> bool:
-    """Give an open tool call of an earlier run to this one, which is about to make it again.
-
-    False when the run has lost its turn, or when the call has ended.
-    """
-    return await conn.fetchval(_RESUME_STEP, organization_id, run_id, step_id) is not None
 
 
 class StepRow(NamedTuple):

@@ -100,10 +100,6 @@ class World:
         claim = await self.store.running.claim(runner="test", lease_seconds=15)
         assert claim is not None
         assert turn_id_of(claim) == delta.session.active_turn_id
-        return await self.park(claim, count, **fields)
-
-    async def park(self, claim: Claim, count: int = 1, **fields: Any) -> tuple[Approval, ...]:
-        """Have a claimed turn wait for this many approvals, as a runner would."""
         approvals = tuple(self.approval(number, **fields) for number in range(count))
         assert await self.store.running.publish(claim, asking(claim, *approvals))
         return approvals

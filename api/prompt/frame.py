@@ -45,7 +45,7 @@ def of_reply(
     texts = [definition.instructions, node.instructions]
     if turn.user_message is None and isinstance(greeting, Greeting):
         texts.append(greeting.instructions or "")
-    rendered = [templates.render(templates.parse(text), values) for text in texts if text]
+    rendered = [templates.render(templates.read(text), values) for text in texts if text]
     return Frame(
         instructions="\n\n".join(text for text in rendered if text),
         messages=messages,

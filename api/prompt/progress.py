@@ -23,6 +23,9 @@ PIECE_SEPARATOR = "\n\n"
 MISFITS_MAX = 1
 """How often an answer that does not fit its schema is asked for again."""
 
+UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effect."
+"""What the model is told of a call that was begun and of whose end nothing is known."""
+
 EXTRACTION = "extraction"
 """The purpose of a call that learns a node's variables."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from api.agents.definition import Definition
 from api.models.base import Message, ModelRequest
-from api.models.tokens import estimate_input_tokens, estimate_message_tokens
+from api.models.tokens import estimate_input_tokens, estimate_whole_message_tokens
 from api.prompt.frame import Frame
 from api.session.document import Turn, TurnState
 
@@ -145,7 +145,7 @@ class _Window:
         """Add the next older turn; False when it does not fit, and then none behind it does either."""
         messages = _messages(turn, self._speaker)
         estimated_tokens = self._estimated_tokens + sum(
-            estimate_message_tokens(message.text, message.name) for message in messages
+            estimate_whole_message_tokens(message) for message in messages
         )
         if self._context_tokens is not None and messages and estimated_tokens > self._context_tokens:
             return False

@@ -25,7 +25,15 @@ from loguru import logger
 from api.agents.definition import ApprovalMode, Tool, ToolEffect
 from api.agents.policy import Rule, RuleAction, decide_by_rules
 from api.models.base import ToolSpec
-from api.prompt.progress import OpenCall, Progress, Recorded, ToolAnswer, ToolEnd, ToolRequest
+from api.prompt.progress import (
+    UNKNOWN_CONTENT,
+    OpenCall,
+    Progress,
+    Recorded,
+    ToolAnswer,
+    ToolEnd,
+    ToolRequest,
+)
 from api.runner.run import Run, TurnFailed, TurnLost
 from api.runner.tools.base import ArgumentsRefused, Invocation, Toolbox, ToolOutcome, ToolResult
 from api.session import ids
@@ -36,8 +44,6 @@ from api.store.running import Intent
 
 CALLS_MAX = 16
 """Calls of one round that are made; more are refused."""
-
-UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effect."
 
 _ENDS = {
     ToolOutcome.COMPLETED: ToolEnd.COMPLETED,

@@ -60,7 +60,7 @@ class Transitions:
         variables, notice = await self._learn(run, progress)
         says = ""
         if transition.says:
-            says = templates.render(templates.parse(transition.says), templates.scope(run.context, variables))
+            says = templates.render(templates.read(transition.says), templates.scope(run.context, variables))
         answer = ToolAnswer(
             end=ToolEnd.COMPLETED,
             content="Done. Go on by the instructions that hold now.",

@@ -11,7 +11,6 @@ a run goes on from another's steps just as from its own. A call that has ended i
 
 from functools import partial
 
-import msgspec
 from loguru import logger
 
 from api.agents import templates
@@ -20,21 +19,21 @@ from api.events import Hub
 from api.models.base import FinishReason, ModelError, ModelErrorCode, ToolSpec
 from api.models.registry import Models
 from api.prompt import frame
-from api.prompt.progress import Progress, ToolAnswer, ToolEnd
-from api.runner import settling
+from api.prompt.progress import Progress
 from api.runner.delta_log import DeltaLog
 from api.runner.hold import holding
+from api.runner.leaks import end_lost
 from api.runner.limits import TurnLimits
 from api.runner.model_calls import ModelCalls
 from api.runner.run import Run, TurnFailed, TurnLost, recorded
-from api.runner.tool_calls import UNKNOWN_CONTENT, ToolCalls
+from api.runner.tool_calls import ToolCalls
 from api.runner.tools.base import Toolbox
 from api.runner.transitions import Transitions
 from api.session import commands, ids
 from api.session.document import Approval, Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
-from api.store.running import RUNNER, Claim, Known, Publishing, Step, turn_id_of
+from api.store.running import RUNNER, Claim, Known, Publishing, turn_id_of
 
 
 class TurnRunner:
@@ -175,7 +174,8 @@ class TurnRunner:
         steps = run.work.steps
         open_steps = [step for step in steps if step.state == "started"]
         for step in open_steps:
-            await self._settle_lost(run, step)
+            end = partial(end_lost, self._store.running, run.claim, step.id, kind=step.kind, model=step.model)
+            await self._models.insist(end, step.id)
         if open_steps:
             # A run believed dead may have ended its call just before us: then we go on from its result.
             steps = await self._store.running.steps(run.claim)
@@ -194,21 +194,11 @@ class TurnRunner:
             if stored_count < len(text):
                 self._deltas.add(run.claim, run.hold, said_by, offset=stored_count, text=text[stored_count:])
 
-    async def _settle_lost(self, run: Run, step: Step) -> None:
-        running = self._store.running
-        if step.kind == "tool":
-            unknown = msgspec.to_builtins(ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT))
-            write = partial(running.end_tool_step, run.claim, step.id, "failed", unknown)
-        else:
-            lost = settling.lost(model=step.model or "", latency_ms=0)
-            write = partial(running.settle, run.claim, step.id, lost)
-        await self._models.insist(write, step.id)
-
 
 def _greeting(run: Run, template: str) -> Publishing:
     """The command that publishes a greeting that the definition spells out; no model is asked."""
     values = templates.scope(run.context, run.work.head.session.variables)
-    text = templates.render(templates.parse(template), values)
+    text = templates.render(templates.read(template), values)
 
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
         now = utc_now()

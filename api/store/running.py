@@ -158,6 +158,18 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
+    """A call whose run has ended without it."""
+
+    claim: Claim
+    """The run that made it."""
+    step_id: UUID
+    kind: str
+    """`model` or `tool`."""
+    model: str | None
+    """None for a tool."""
+
+
 class Running(Base):
     """The runner's side of the store."""
 
@@ -270,13 +282,6 @@ class Running(Base):
                 result=None if result is None else msgspec.json.encode(result),
             )
 
-    async def resume_step(self, claim: Claim, step_id: UUID) -> bool:
-        """Take an open tool call of an earlier run over, to make it again; False when the run has lost its
-        turn, or the call has ended meanwhile.
-        """
-        async with self._pool.acquire() as conn:
-            return await runs.resume_step(conn, claim.organization_id, claim.run_id, step_id)
-
     async def shown(self, claim: Claim) -> tuple[tuple[UUID, str], ...]:
         """Read what the readers of the turn see now: steps with their text, in the order of speaking."""
         async with self._pool.acquire() as conn:
@@ -295,13 +300,13 @@ class Running(Base):
             found = await prices.of_provider(conn, claim.organization_id, provider)
         return [Price(**row._asdict()) for row in found]
 
-    async def leaked(self, *, older_than_seconds: float, limit: int) -> list[tuple[Claim, UUID, str | None]]:
-        """Find calls that nobody will end: the run that made each, the step, and the model."""
+    async def leaked(self, *, older_than_seconds: float, limit: int) -> list[Leak]:
+        """Find calls that nobody will end."""
         async with self._pool.acquire() as conn:
             found = await runs.leaked(conn, older_than_seconds=older_than_seconds, limit=limit)
         return [
-            (
-                Claim(
+            Leak(
+                claim=Claim(
                     organization_id=row.organization_id,
                     session_id=row.session_id,
                     turn_id=row.turn_id,
@@ -309,8 +314,9 @@ class Running(Base):
                     attempt=0,
                     epoch=0,
                 ),
-                row.step_id,
-                row.model,
+                step_id=row.step_id,
+                kind=row.kind,
+                model=row.model,
             )
             for row in found
         ]

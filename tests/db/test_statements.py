@@ -42,7 +42,6 @@ _HOT = {
     ("runs", "_START_STEP"),
     ("runs", "_STEPS"),
     ("runs", "_END_STEP"),
-    ("runs", "_RESUME_STEP"),
     ("runs", "_LOCK_CURRENT"),
     ("deltas", "_FLUSH"),
     ("deltas", "_SHOWN"),
