@@ -163,6 +163,8 @@ SELECT s.organization_id, format('session %s', s.id) AS subject,
      OR EXISTS (SELECT FROM deltas d WHERE d.organization_id = s.organization_id AND d.session_id = s.id)
      OR EXISTS (SELECT FROM steps p WHERE p.organization_id = s.organization_id AND p.session_id = s.id
                                       AND p.result IS NOT NULL)
+     OR EXISTS (SELECT FROM interactions i WHERE i.organization_id = s.organization_id
+                                             AND i.session_id = s.id)
      OR EXISTS (SELECT FROM approvals a WHERE a.organization_id = s.organization_id AND a.session_id = s.id
                                           AND (a.arguments IS NOT NULL OR a.note IS NOT NULL))
      OR EXISTS (SELECT FROM idempotency_keys k WHERE k.organization_id = s.organization_id

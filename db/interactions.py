@@ -119,9 +119,9 @@ class SummaryRow(NamedTuple):
     speaker: str | None
     provider: str | None
     model: str
+    answering_model: str | None
     state: str | None
     node: str | None
-    entry_id: UUID | None
     latency_ms: int | None
     input_tokens: int | None
     cached_tokens: int | None
@@ -139,10 +139,11 @@ class SummaryRow(NamedTuple):
 _SUMMARIES = """
 SELECT i.id, i.is_captured, i.at, i.session_id, i.agent_id, h.agent_version, i.client, k.name, i.project,
        t.id, t.branch, t.position, t.state, t.body -> 'error',
-       COALESCE(t.body -> 'created_by', c.captured_by), p.run_id, p.attempt, p.purpose, p.speaker, p.provider, COALESCE(p.model, c.model), p.state,
-       p.request ->> 'node', u.id, COALESCE(u.latency_ms, c.latency_ms), u.input_tokens, u.cached_tokens,
-       u.cache_write_tokens, u.output_tokens, u.reasoning_tokens, u.cost, u.currency, u.billable,
-       u.billable_reason, c.usage, c.metadata
+       COALESCE(t.body -> 'created_by', c.captured_by), p.run_id, p.attempt, p.purpose, p.speaker, p.provider,
+       COALESCE(p.model, c.model), u.model, p.state, p.request ->> 'node',
+       COALESCE(u.latency_ms, c.latency_ms), u.input_tokens, u.cached_tokens, u.cache_write_tokens,
+       u.output_tokens, u.reasoning_tokens, u.cost, u.currency, u.billable, u.billable_reason,
+       c.usage, c.metadata
   FROM interactions i
   LEFT JOIN sessions h ON h.organization_id = i.organization_id AND h.id = i.session_id
   LEFT JOIN steps p ON p.organization_id = i.organization_id AND p.id = i.id
@@ -150,7 +151,8 @@ SELECT i.id, i.is_captured, i.at, i.session_id, i.agent_id, h.agent_version, i.c
   LEFT JOIN usage_entries u ON u.organization_id = p.organization_id AND u.step_id = p.id
                            AND u.corrects_id IS NULL
   LEFT JOIN captured_interactions c ON c.organization_id = i.organization_id AND c.id = i.id
-  LEFT JOIN api_keys k ON k.organization_id = i.organization_id AND NOT i.is_captured
+  LEFT JOIN api_keys k ON k.organization_id = i.organization_id
+                      AND (NOT i.is_captured OR i.client = c.captured_by ->> 'key_id')
                       AND k.id = CASE WHEN i.client ~ '^key_[0-9a-f]{32}$' THEN substr(i.client, 5)::uuid END
  WHERE i.organization_id = $1 AND i.id = ANY($2::uuid[]) AND h.deleted_at IS NULL
  ORDER BY i.id DESC
@@ -193,3 +195,83 @@ async def lines(conn: Connection, organization_id: UUID, lowest: dict[UUID, int]
     """Read the lines of sessions from their ends down to a position of each: whether turns are on them."""
     rows = await conn.fetch(_LINES, organization_id, list(lowest), list(lowest.values()))
     return [LineRow(*row.values()) for row in rows]
+
+
+_KEEP_PART = """
+INSERT INTO prompt_parts (organization_id, sha256, content, created_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def keep_part(
+    conn: Connection, organization_id: UUID, sha256: str, content: bytes, *, at: datetime
+) -> None:
+    """Keep a part of a prompt under its digest; nothing happens when it is there."""
+    await conn.execute(_KEEP_PART, organization_id, sha256, content, at)
+
+
+_PART = """
+SELECT content FROM prompt_parts WHERE organization_id = $1 AND sha256 = $2
+"""
+
+
+async def part(conn: Connection, organization_id: UUID, sha256: str) -> bytes | None:
+    """Read a part of a prompt; None when there is none of this digest."""
+    content: bytes | None = await conn.fetchval(_PART, organization_id, sha256)
+    return content
+
+
+class CapturedRow(NamedTuple):
+    """A call that was made elsewhere."""
+
+    id: UUID
+    session_id: UUID | None
+    client: str | None
+    project: str | None
+    at: datetime
+    prompt: str
+    response: str | None
+    model: str
+    usage: bytes | None
+    latency_ms: int | None
+    metadata: bytes
+    captured_by: bytes
+
+
+_CAPTURE = """
+WITH noted AS (
+    INSERT INTO interactions (organization_id, id, session_id, client, project, at, is_captured)
+    VALUES ($1, $2, $3, $4, $5, $6, true)
+ RETURNING organization_id, id
+)
+INSERT INTO captured_interactions (organization_id, id, prompt, response, model, usage, latency_ms, metadata,
+                                   captured_by)
+SELECT organization_id, id, $7, $8, $9, $10, $11, $12, $13 FROM noted
+"""
+
+
+async def capture(conn: Connection, organization_id: UUID, captured: CapturedRow) -> None:
+    """Write a call that was made elsewhere; its session, if it names one, is held (`hold_session`)."""
+    await conn.execute(_CAPTURE, organization_id, *captured)
+
+
+_HOLD_SESSION = """
+SELECT id FROM sessions WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL FOR SHARE
+"""
+
+
+async def hold_session(conn: Connection, organization_id: UUID, session_id: UUID) -> bool:
+    """Keep a session from being deleted until the transaction ends; False when there is none."""
+    return await conn.fetchval(_HOLD_SESSION, organization_id, session_id) is not None
+
+
+_CAPTURED = """
+SELECT prompt, response FROM captured_interactions WHERE organization_id = $1 AND id = $2
+"""
+
+
+async def captured(conn: Connection, organization_id: UUID, interaction_id: UUID) -> tuple[str, str | None]:
+    """Read prompt and response of a captured call that is known to be there."""
+    row = await conn.fetchrow(_CAPTURED, organization_id, interaction_id)
+    assert row is not None
+    return row[0], row[1]

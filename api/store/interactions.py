@@ -1,19 +1,25 @@
 """Interactions: the audit of model calls, those of sessions and those that were captured."""
 
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from api.agents.templates import RenderedTooLong
+from api.models.base import Message, ModelRequest
+from api.prompt import again
+from api.prompt.progress import ModelAnswer
 from api.session import ids
-from api.session.document import Actor, AgentRef, TurnError, TurnState, Usage
-from api.session.line import Line, Segment
-from api.store import rows
-from api.store.base import Caller
+from api.session.document import Usage
+from api.store.audit import Interaction, Places, Summary, asked_calls, response_of, summary
+from api.store.base import Caller, Idempotency, Replay, StoredAnswer, row_id
+from api.store.errors import NotFound
+from api.store.past import Traced, trace
 from api.store.replaying import Replaying
-from db import interactions
+from db import interactions, sessions
 from db.pool import Connection
 
 HIGHEST = UUID(int=2**128 - 1)
@@ -26,57 +32,8 @@ _SKEW = timedelta(minutes=5)
 """By how much the instant in an id may differ from the one beside it."""
 
 
-class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whose call it was."""
-
-    id: str
-    """The API key that sent the turn (`key_...`), or what a captured call says."""
-    name: str | None = None
-    """Of the key."""
-
-
-class TurnPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """The turn of an interaction, and what has become of it."""
-
-    id: str
-    position: int
-    state: TurnState
-    place: str
-    """`in_effect`, `rewound` (on the line, behind the cursor) or `discarded`."""
-    error: TurnError | None
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """An interaction without its text. None where a captured call does not say it."""
-
-    id: str
-    source: str
-    """`session` or `captured`."""
-    session_id: str | None
-    turn: TurnPlace | None
-    agent: AgentRef | None
-    node: str | None
-    purpose: str | None
-    speaker: str | None
-    provider: str | None
-    model: str
-    started_at: datetime
-    """Of a captured call: when it was captured."""
-    latency_ms: int | None
-    usage: Usage | None
-    """None while the call goes on."""
-    outcome: str | None
-    """`completed`, `failed` or `cancelled`; None while the call goes on."""
-    billable: bool | None
-    billable_reason: str | None
-    client: Client | None
-    project: str | None
-    actor: Actor | None
-    """Who sent the turn, or captured the call."""
-    run_id: str | None
-    attempt: int | None
-    metadata: dict[str, Any] | None
-    """Of a captured call."""
+_KEPT_MAX = 10_000
+"""Parts of prompts that a process remembers to have kept."""
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,8 +46,27 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
 
 
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was made elsewhere, as its caller tells it."""
+
+    prompt: str
+    model: str
+    response: str | None = None
+    session_id: str | None = None
+    client: str | None = None
+    """None: the API key that records it."""
+    project: str | None = None
+    usage: Usage | None = None
+    latency_ms: int | None = None
+    metadata: dict[str, Any] = {}
+
+
 class Interactions(Replaying):
     """The part of the store that keeps the audit of model calls."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._kept: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
     async def listed(
         self, caller: Caller, filters: Filters, *, before: UUID | None, limit: int
@@ -119,6 +95,88 @@ class Interactions(Replaying):
             told = await self._summaries(conn, caller, page)
         return told, page[-1] if len(found) > len(page) else None
 
+    async def interaction(self, caller: Caller, interaction_id: str) -> Interaction:
+        """Read a model call whole, its prompt rendered again.
+
+        Raises:
+            NotFound: the organization has none of this id, or its session was deleted.
+        """
+        row = ids.from_wire(ids.Kind.STEP, interaction_id) or row_id(
+            ids.Kind.INTERACTION, interaction_id, "interaction"
+        )
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            found = await self._summaries(conn, caller, [row])
+            if not found or found[0].id != interaction_id:
+                raise NotFound("interaction")
+            told = found[0]
+            if told.turn is None or told.session_id is None:
+                prompt, response = await interactions.captured(conn, caller.organization_id, row)
+                return _captured(told, prompt, response)
+            traced = await trace(
+                conn,
+                caller.organization_id,
+                session=row_id(ids.Kind.SESSION, told.session_id, "session"),
+                turn=row_id(ids.Kind.TURN, told.turn.id, "turn"),
+                step=row,
+            )
+        return _whole(told, traced)
+
+    async def capture(
+        self,
+        caller: Caller,
+        given: Capture,
+        *,
+        idempotency: Idempotency | None,
+        render: Callable[[str, datetime], StoredAnswer],
+    ) -> StoredAnswer | Replay:
+        """Keep a call that was made elsewhere; `render` is given its id and the instant.
+
+        Raises:
+            NotFound: it names a session that there is not.
+        """
+        session = None
+        if given.session_id is not None:
+            session = row_id(ids.Kind.SESSION, given.session_id, "session")
+            async with self._pool.acquire() as conn:
+                # Before a repetition is answered: that of a deleted session is not there any more.
+                if await sessions.revision(conn, caller.organization_id, session) is None:
+                    raise NotFound("session")
+        at = self._clock()
+        row = interactions.CapturedRow(
+            id=self._new_id(),
+            session_id=session,
+            client=given.client or caller.actor.key_id,
+            project=given.project,
+            at=at,
+            prompt=given.prompt,
+            response=given.response,
+            model=given.model,
+            usage=None if given.usage is None else msgspec.json.encode(given.usage),
+            latency_ms=given.latency_ms,
+            metadata=msgspec.json.encode(given.metadata),
+            captured_by=msgspec.json.encode(caller.actor),
+        )
+
+        async def write(conn: Connection) -> StoredAnswer:
+            organization_id = caller.organization_id
+            if session is not None and not await interactions.hold_session(conn, organization_id, session):
+                raise NotFound("session")
+            await interactions.capture(conn, organization_id, row)
+            return render(ids.to_wire(ids.Kind.INTERACTION, row.id), at)
+
+        return await self._write_once(caller, write, idempotency=idempotency, at=at)
+
+    async def keep_part(self, organization_id: UUID, sha256: str, content: bytes) -> None:
+        """Keep a part of a prompt that no session holds; free when this process has kept it lately."""
+        if (organization_id, sha256) in self._kept:
+            self._kept.move_to_end((organization_id, sha256))
+            return
+        async with self._pool.acquire() as conn:
+            await interactions.keep_part(conn, organization_id, sha256, content, at=self._clock())
+        self._kept[organization_id, sha256] = None
+        if len(self._kept) > _KEPT_MAX:
+            self._kept.popitem(last=False)
+
     async def _summaries(self, conn: Connection, caller: Caller, page: Sequence[UUID]) -> list[Summary]:
         found = await interactions.summaries(conn, caller.organization_id, page)
         lowest: dict[UUID, int] = {}
@@ -126,93 +184,41 @@ class Interactions(Replaying):
             if row.session_id is not None and row.turn_position is not None:
                 position = min(row.turn_position, lowest.get(row.session_id, row.turn_position))
                 lowest[row.session_id] = position
-        places = _Places(await interactions.lines(conn, caller.organization_id, lowest))
-        return [_summary(row, places) for row in found]
+        places = Places(await interactions.lines(conn, caller.organization_id, lowest))
+        return [summary(row, places) for row in found]
 
 
-class _Places:
-    """Where the turns of some sessions are now."""
-
-    def __init__(self, found: Iterable[interactions.LineRow]) -> None:
-        self._cursors: dict[UUID, int] = {}
-        segments: dict[UUID, list[Segment]] = {}
-        for row in found:
-            self._cursors[row.session_id] = row.cursor
-            segment = Segment(branch=row.branch, first=row.first, end=row.end)
-            segments.setdefault(row.session_id, []).append(segment)
-        self._lines = {session_id: Line(tuple(stretch)) for session_id, stretch in segments.items()}
-
-    def of(self, session_id: UUID, branch: int, position: int) -> str:
-        """The word for where a turn is."""
-        if self._lines.get(session_id, Line()).owner(position) != branch:
-            return "discarded"
-        return "in_effect" if position < self._cursors[session_id] else "rewound"
-
-
-def _summary(row: interactions.SummaryRow, places: _Places) -> Summary:
-    is_ended = row.state not in (None, "started")
-    return Summary(
-        id=ids.to_wire(ids.Kind.INTERACTION if row.is_captured else ids.Kind.STEP, row.id),
-        source="captured" if row.is_captured else "session",
-        session_id=None if row.session_id is None else ids.to_wire(ids.Kind.SESSION, row.session_id),
-        turn=_turn(row, places),
-        agent=_agent(row),
-        node=row.node,
-        purpose=row.purpose,
-        speaker=row.speaker,
-        provider=row.provider,
-        model=row.model,
-        started_at=row.at,
-        latency_ms=row.latency_ms,
-        usage=_usage(row),
-        outcome=row.state if is_ended else None,
-        billable=row.billable,
-        billable_reason=row.billable_reason,
-        client=None if row.client is None else Client(id=row.client, name=row.client_name),
-        project=row.project,
-        actor=None if row.actor is None else rows.actor(row.actor),
-        run_id=None if row.run_id is None else ids.to_wire(ids.Kind.RUN, row.run_id),
-        attempt=row.attempt,
-        metadata=None if row.captured_metadata is None else msgspec.json.decode(row.captured_metadata),
+def _whole(told: Summary, traced: Traced) -> Interaction:
+    reference = traced.reference
+    rendered = None
+    try:
+        rendered = again.render(
+            reference, traced.past, purpose=traced.step.purpose, model=traced.step.model or ""
+        )
+        difference = rendered.difference
+    except RenderedTooLong as error:
+        difference = f"It cannot be rendered now: {error}"
+    response = response_of(traced.step)
+    return Interaction(
+        summary=told,
+        prompt=None if rendered is None else rendered.request,
+        sources=None if rendered is None else rendered.sources,
+        prompt_sha256=reference.sha256,
+        difference=difference,
+        response=response,
+        calls=() if response is None else asked_calls(told.id, response, traced.past.turn, traced.turn_steps),
     )
 
 
-def _turn(row: interactions.SummaryRow, places: _Places) -> TurnPlace | None:
-    if row.turn_id is None:
-        return None
-    assert row.session_id is not None
-    assert row.turn_branch is not None
-    assert row.turn_position is not None
-    assert row.turn_state is not None
-    return TurnPlace(
-        id=ids.to_wire(ids.Kind.TURN, row.turn_id),
-        position=row.turn_position,
-        state=TurnState(row.turn_state),
-        place=places.of(row.session_id, row.turn_branch, row.turn_position),
-        error=None if row.turn_error is None else msgspec.json.decode(row.turn_error, type=TurnError | None),
-    )
-
-
-def _agent(row: interactions.SummaryRow) -> AgentRef | None:
-    if row.agent_id is None or row.agent_version is None:
-        return None
-    return AgentRef(id=ids.to_wire(ids.Kind.AGENT, row.agent_id), version=row.agent_version)
-
-
-def _usage(row: interactions.SummaryRow) -> Usage | None:
-    if row.captured_usage is not None:
-        return msgspec.json.decode(row.captured_usage, type=Usage)
-    if row.input_tokens is None:
-        return None
-    return Usage(
-        input_tokens=row.input_tokens,
-        cached_tokens=row.cached_tokens or 0,
-        cache_write_tokens=row.cache_write_tokens or 0,
-        output_tokens=row.output_tokens or 0,
-        reasoning_tokens=row.reasoning_tokens or 0,
-        cost=row.cost,
-        currency=row.currency or "USD",
-        unknown_count=int(row.cost is None),
+def _captured(told: Summary, prompt: str, response: str | None) -> Interaction:
+    return Interaction(
+        summary=told,
+        prompt=ModelRequest(model=told.model, messages=(Message(role="user", text=prompt),)),
+        sources=None,
+        prompt_sha256=None,
+        difference=None,
+        response=None if response is None else ModelAnswer(text=response, finish_reason=""),
+        calls=(),
     )
 
 

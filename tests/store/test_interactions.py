@@ -8,8 +8,9 @@ import msgspec
 from api.agents.definition import Definition
 from api.session.document import Actor
 from api.store import Caller
+from api.store.audit import Summary
 from api.store.base import utc_now
-from api.store.interactions import Filters, Summary
+from api.store.interactions import Filters
 from db.pool import Pool
 from tests.factories import World, make_world
 from tests.runner.conversing import Line, stage
