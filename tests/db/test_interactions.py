@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from db import interactions
+from db.migrate import migrations_folder
 from db.pool import Pool
 
 ORGANIZATION = UUID(int=1)
@@ -95,3 +96,53 @@ async def test_a_page_holds_what_was_asked_for(filled: Pool) -> None:
     number = {found: found.int - 1700000000000 for found in of_all}
     assert all(n % 500 == 3 and n % 20 == 3 and n % 7 == 3 and n % 30 == 3 for n in number.values())
     assert of_all
+
+
+_OLD_RELEASE = """
+DELETE FROM interactions;
+INSERT INTO organizations (id, name, created_at)
+VALUES ('00000000-0000-0000-0000-000000000001', 'Acme', now());
+INSERT INTO agents (organization_id, id, name, latest_version, created_at)
+VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002', 'Helper', 1, now());
+INSERT INTO agent_versions (organization_id, agent_id, version, definition, published_at, published_by)
+VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002', 1, '{}', now(), '{}');
+INSERT INTO sessions (organization_id, id, agent_id, agent_version, created_at, context, metadata,
+                      active_hour, state, revision, branch, turn_count, cursor, unfinished_count, updated_at,
+                      document, deleted_at)
+SELECT '00000000-0000-0000-0000-000000000001', lpad(n::text, 32, '0')::uuid,
+       '00000000-0000-0000-0000-000000000002', 1, now(), '{}', metadata::json, now(), 'open', 1, 0, 0, 0, 0,
+       now(), '{}', CASE WHEN n = 14 THEN now() END
+  FROM (VALUES (11, '{"project": "spring"}'), (12, '{"project": 7}'), (13, '{}'),
+               (14, '{"project": "gone"}'), (15, '{"project": ""}')) AS s(n, metadata);
+INSERT INTO turns (organization_id, session_id, branch, position, id, created_at, state, revision, body)
+VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000011', 0, 0,
+        '00000000-0000-0000-0000-000000000021', now(), 'completed', 1,
+        '{"created_by": {"key_id": "key_1"}}');
+INSERT INTO steps (organization_id, id, session_id, turn_id, run_id, attempt, kind, purpose, speaker, model,
+                   started_at, request, state)
+SELECT '00000000-0000-0000-0000-000000000001', lpad(n::text, 32, '0')::uuid,
+       lpad((n - 20)::text, 32, '0')::uuid, '00000000-0000-0000-0000-000000000021',
+       '00000000-0000-0000-0000-000000000041', 1, CASE WHEN n = 33 THEN 'tool' ELSE 'model' END, 'reply',
+       'Ada', 'm', now(), '{}', 'started'
+  FROM generate_series(31, 35) AS n
+"""
+
+_NOTED = "SELECT id, session_id, agent_id, client, project FROM interactions ORDER BY id"
+
+
+async def test_a_step_of_any_release_is_noted_and_so_are_those_that_were_there(pool: Pool) -> None:
+    text = next(migrations_folder().glob("*_add_interactions.sql")).read_text()
+    fill = text[text.index("INSERT INTO interactions", text.index("CREATE TRIGGER")) :].partition(";")[0]
+
+    await pool.execute(_OLD_RELEASE)
+    noted = await pool.fetch(_NOTED)
+    await pool.execute("DELETE FROM interactions")
+    await pool.execute(fill)
+
+    # Not the tool call, not that of the deleted session, and only a project that is a text.
+    assert [(row["id"].hex[-2:], row["client"], row["project"]) for row in noted] == [
+        ("31", "key_1", "spring"),
+        ("32", "key_1", None),
+        ("35", "key_1", None),
+    ]
+    assert await pool.fetch(_NOTED) == noted

@@ -21,11 +21,11 @@ from api.agents.definition import (
 from api.models.base import ModelRequest
 from api.runner.tools.base import Invocation, ToolOutcome, ToolResult
 from api.session.document import Decision, TurnState
-from api.store import NotFound
+from api.store import Done, NotFound
 from api.store.audit import Interaction
 from api.store.interactions import Filters
 from db.pool import Pool
-from tests.factories import make_world
+from tests.factories import make_world, rendered
 from tests.runner.conversing import Line, Stage, asks, stage
 
 LOOK = Tool(name="look", description="Looks a thing up.", effect=ToolEffect.READ)
@@ -285,6 +285,70 @@ async def test_calls_of_rewound_discarded_and_cancelled_turns(pool: Pool) -> Non
     assert places == ["in_effect"] + ["discarded"] * 4 + ["in_effect"] * 4
     assert calls[-1].sources is not None
     assert cancelled.id in calls[-1].sources.turn_ids
+
+
+async def test_calls_of_regenerated_restored_and_forked_turns(pool: Pool) -> None:
+    scene = await stage(
+        pool,
+        CLINIC,
+        Line(text="Hello."),
+        asks(("book", {})),
+        LEARNED,
+        Line(text="Which day?"),
+        Line(text="Hello again."),
+        Line(text="Well?"),
+        Line(text="Fine."),
+        Line(text="In the fork."),
+    )
+    sessions, caller = scene.world.store.sessions, scene.world.caller
+    common: dict[str, Any] = {"expected": None, "idempotency": None}
+    async with scene.running():
+        first = await scene.ask()
+        second = await scene.ask()
+        done = await sessions.regenerate(caller, scene.session_id, turn_id=first.id, text="Hi", **common)
+        assert isinstance(done, Done)
+        assert done.turn_id is not None
+        await scene.until(done.turn_id)
+        await scene.ask()
+        await sessions.restore(caller, scene.session_id, ordinal=1, render=rendered, **common)
+        await scene.ask()
+        own = await require_exact(scene)
+        forked = await sessions.fork(caller, scene.session_id, turn_id=second.id, render=rendered, **common)
+        assert isinstance(forked, Done)
+        scene.session_id = forked.delta.session.id
+        scene.model.requests.clear()
+        await scene.ask()
+        [in_fork] = await require_exact(scene)
+
+    assert [call.summary.node for call in own] == [
+        "start",
+        "start",
+        "start",
+        "booking",
+        "start",
+        "start",
+        "booking",
+    ]
+    assert own[-1].sources is not None
+    assert own[-1].sources.turn_ids[:2] == (first.id, second.id)
+    assert (in_fork.summary.node, in_fork.summary.session_id) == ("booking", scene.session_id)
+    assert in_fork.prompt is not None
+    assert "Book a day for Ada" in in_fork.prompt.instructions
+
+
+async def test_tools_are_kept_once_and_that_is_remembered(pool: Pool) -> None:
+    world, other = await make_world(pool), await make_world(pool, name="Other")
+    keep = world.store.interactions.keep_part
+
+    await keep(world.caller.organization_id, "a" * 64, b"[]")
+    await keep(world.caller.organization_id, "a" * 64, b"[]")
+    await keep(other.caller.organization_id, "a" * 64, b"[]")
+    await other.store.interactions.keep_part(world.caller.organization_id, "a" * 64, b"[]")
+
+    assert await pool.fetchval("SELECT count(*) FROM prompt_parts") == 2
+    # Once more in the same process asks the database nothing: it would refuse this digest.
+    await pool.execute("ALTER TABLE prompt_parts ADD CHECK (sha256 = '') NOT VALID")
+    await keep(world.caller.organization_id, "a" * 64, b"[]")
 
 
 async def test_a_call_of_a_runner_that_died_and_those_of_its_successor(pool: Pool) -> None:
