@@ -15,6 +15,7 @@ from api.store.base import utc_now
 from api.store.doctor import Doctor
 from api.store.keyring import Keyring
 from api.store.organization_settings import OrganizationSettings
+from api.store.interactions import Interactions
 from api.store.reading import Readings
 from api.store.running import Running
 from api.store.secrets import Secrets
@@ -46,4 +47,5 @@ class Store:
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
         self.secrets = Secrets(pool, hub, clock=clock, new_id=new_id, keyring=Keyring(secrets_keys))
         self.organization_settings = OrganizationSettings(pool, hub, clock=clock, new_id=new_id)
+        self.interactions = Interactions(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -43,6 +43,17 @@ VALID: dict[str, dict[str, Any]] = {
         "arguments_schema": {"type": "object"},
         "cost_max": "1.5",
     },
+    "captureInteraction": {
+        "prompt": "Hello",
+        "model": "m",
+        "response": "Hi.",
+        "session_id": "{session_id}",
+        "client": "batch",
+        "project": "spring",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+        "latency_ms": 5,
+        "metadata": {"a": 1},
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
@@ -86,6 +97,7 @@ class Bench:
             "approval_id": approval_id,
             "rule_id": rule_id,
             "secret_name": "crm",
+            "interaction_id": "int_none",
             "ordinal": "1",
             "version": "1",
         }
@@ -99,6 +111,7 @@ class Bench:
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
             await self.api.get("/v1/secrets"),
+            await self.api.get("/v1/interactions"),
         ]
 
     async def send(
