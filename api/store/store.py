@@ -13,9 +13,9 @@ from api.store.approval_rules import ApprovalRules
 from api.store.approvals import Approvals
 from api.store.base import utc_now
 from api.store.doctor import Doctor
+from api.store.interactions import Interactions
 from api.store.keyring import Keyring
 from api.store.organization_settings import OrganizationSettings
-from api.store.interactions import Interactions
 from api.store.reading import Readings
 from api.store.running import Running
 from api.store.secrets import Secrets
