@@ -23,6 +23,7 @@ from api.routes.schemas.agents import DraftView, PublishVersion, PutDraft, fault
 from api.store import Replay, StoredAnswer
 from api.store.agents import AgentDraft, AgentVersion
 from api.store.errors import DraftConflict
+from api.store.scopes import Scope
 
 _NO_DRAFT = 0
 """The revision of a draft that is not there."""
@@ -38,6 +39,7 @@ _DRAFT = Answer(description="The draft.", struct=DraftView, headers=(headers.DRA
     "/v1/agents/{agent_id}/draft",
     operation_id="getAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Read the draft of an agent",
     request_headers=(headers.IF_NONE_MATCH,),
     answers={200: _DRAFT, 304: Answer(description="Still the same.", headers=(headers.DRAFT_ETAG,))},
@@ -55,6 +57,7 @@ async def get_agent_draft(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/draft",
     operation_id="putAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Write the draft of an agent",
     body=PutDraft,
     precondition="required",
@@ -83,6 +86,7 @@ async def put_agent_draft(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/draft",
     operation_id="discardAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Discard the draft of an agent",
     precondition="required",
     answers={204: Answer(description="There is no draft any more.")},

@@ -14,6 +14,7 @@ from loguru import logger
 from api.routes.errors import (
     ApiError,
     IdempotencyKeyReused,
+    KeyNotInForce,
     NotFound,
     RequestInFlight,
     SecretsUnavailable,
@@ -56,6 +57,8 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, NotFound())
         case store.KeyReused():
             return handle_api_error(request, IdempotencyKeyReused())
+        case store.KeyNotInForce():
+            return handle_api_error(request, KeyNotInForce())
         case store.RequestInFlight():
             return handle_api_error(request, RequestInFlight())
         case store.SecretsUnavailable():
@@ -120,6 +123,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.RevisionConflict: handle_store_error,
     store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
+    store.KeyNotInForce: handle_store_error,
     store.RequestInFlight: handle_store_error,
     store.SecretsUnavailable: handle_store_error,
     store.TooManySecrets: handle_store_error,

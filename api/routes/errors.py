@@ -5,6 +5,7 @@
         ContradictingPreconditions                                                    400
         Unauthorized                                                                  401
         Forbidden                                                                     403
+            MissingScope         the key was made for other things                 403
         NotFound                 missing or another organization's: the same answer    404
         BodyTooLarge                                                                  413
         UnsupportedMediaType                                                          415
@@ -16,6 +17,7 @@
         RequestInFlight                                                               409
         TooManyRules             as many approval rules are in force as may            409
         TooManySecrets                                                                409
+        KeyNotInForce                                                                 409
         Unavailable                                                                   503
             SecretsUnavailable                                                        503
 
@@ -36,11 +38,13 @@ from api.routes.problems import (
     InFlightProblem,
     InvalidProblem,
     Problem,
+    ScopeProblem,
     changes_of,
 )
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
+from api.store.scopes import Scope
 
 
 class ApiError(Exception):
@@ -87,6 +91,33 @@ class Forbidden(ApiError):
     """The key is good but not for this."""
 
     code = "forbidden"
+
+
+class MissingScope(Forbidden):
+    """The key was made for other things."""
+
+    code = "missing-scope"
+
+    def __init__(self, opening: tuple[Scope, ...]) -> None:
+        self.opening = opening
+        names = " or ".join(f"`{scope.value}`" for scope in opening)
+        super().__init__(f"This call needs an API key with the scope {names}.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge (RFC 6750 3.1)."""
+        return {
+            "WWW-Authenticate": 'Bearer realm="turnledger", error="insufficient_scope", '
+            f'scope="{self.opening[0].value}"'
+        }
+
+    def problem(self) -> ScopeProblem:
+        """Name the scope."""
+        return ScopeProblem(
+            **msgspec.structs.asdict(super().problem()),
+            scope=self.opening[0],
+            any_of=self.opening,
+        )
 
 
 class NotFound(ApiError):
@@ -262,6 +293,15 @@ class TooManyRules(ApiError):
         super().__init__(f"{count_max} approval rules are in force; revoke one first.")
 
 
+class KeyNotInForce(ApiError):
+    """A key that is revoked or expired gets no new secret."""
+
+    code = "key-not-in-force"
+
+    def __init__(self) -> None:
+        super().__init__("The key is revoked or expired; make another one.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -363,6 +403,7 @@ STATUSES: dict[type[Exception], int] = {
     TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,
+    KeyNotInForce: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,

@@ -22,12 +22,14 @@ from api.routes.schemas.interactions import (
 )
 from api.store import Replay, StoredAnswer
 from api.store.interactions import Capture, Filters
+from api.store.scopes import Scope
 
 
 @operation(
     "GET",
     "/v1/interactions",
     operation_id="listInteractions",
+    scopes=(Scope.SESSIONS_READ,),
     tag="interactions",
     summary="List model calls",
     query=InteractionListQuery,
@@ -58,6 +60,7 @@ async def list_interactions(call: Call) -> Response[bytes]:
     "GET",
     "/v1/interactions/{interaction_id}",
     operation_id="getInteraction",
+    scopes=(Scope.SESSIONS_READ,),
     tag="interactions",
     summary="Read a model call",
     answers={200: Answer(description="The interaction.", struct=InteractionView)},
@@ -76,6 +79,7 @@ async def get_interaction(call: Call) -> Response[bytes]:
     "POST",
     "/v1/interactions",
     operation_id="captureInteraction",
+    scopes=(Scope.SESSIONS_WRITE,),
     tag="interactions",
     summary="Record a model call that was made elsewhere",
     body=CaptureInteraction,

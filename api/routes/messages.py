@@ -27,6 +27,7 @@ from api.session.commands import IfActive
 from api.session.document import TurnState
 from api.store import Delta, Done, Replay
 from api.store.errors import OUTAGES
+from api.store.scopes import Scope
 from api.store.streaming import Cursor
 
 _HEADERS = (
@@ -59,6 +60,7 @@ _ANSWERS = {
     "/v1/sessions/{session_id}/messages",
     operation_id="appendMessage",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Say something and wait for the answer",
     body=AppendMessage,
     precondition="required",
@@ -92,6 +94,7 @@ async def append_message(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/regenerate",
     operation_id="regenerateTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Answer a turn again, with the same words or with others",
     body=Regenerate,
     precondition="required",
@@ -121,6 +124,7 @@ async def regenerate_turn(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/retry",
     operation_id="retryTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Try a failed or cancelled last turn again",
     body=Retry,
     precondition="required",

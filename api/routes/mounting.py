@@ -10,6 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
+    api_keys,
     approval_rules,
     approvals,
     drafts,
@@ -49,6 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *interactions.OPERATIONS,
+    *api_keys.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -67,6 +69,7 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
+        call.require_scope()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):

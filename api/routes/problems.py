@@ -8,6 +8,7 @@ import msgspec
 
 from api.session.conflicts import Advice
 from api.session.document import Actor, Event, EventType
+from api.store.scopes import Scope
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,6 +48,15 @@ class InvalidProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """Every fault of the input at once."""
 
     errors: tuple[Fault, ...]
+
+
+class ScopeProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """The API key was made for other things."""
+
+    scope: Scope
+    """The scope that is missing."""
+    any_of: tuple[Scope, ...]
+    """Any of these would do; `scope` is the first of them."""
 
 
 class ConflictChange(msgspec.Struct, frozen=True, kw_only=True):

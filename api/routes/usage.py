@@ -8,6 +8,7 @@ from api.routes.operations import Answer, operation
 from api.routes.schemas.queries import UsageEntriesQuery
 from api.routes.schemas.usage import UsageHead, UsageHeads, UsagePage, usage_entry_view
 from api.session import ids
+from api.store.scopes import Scope
 
 
 @operation(
@@ -15,6 +16,7 @@ from api.session import ids
     "/v1/usage/entries",
     operation_id="listUsageEntries",
     tag="usage",
+    scopes=(Scope.USAGE_READ,),
     summary="Read the ledger",
     query=UsageEntriesQuery,
     answers={200: Answer(description="Entries by `seq`.", struct=UsagePage)},
@@ -45,6 +47,7 @@ async def list_usage_entries(call: Call) -> Response[bytes]:
     "/v1/usage/heads",
     operation_id="listUsageHeads",
     tag="usage",
+    scopes=(Scope.USAGE_READ,),
     summary="How far the ledger has come",
     answers={200: Answer(description="The ledgers that the key may read.", struct=UsageHeads)},
 )

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ORGANIZATION = "org"
     USAGE = "use"
     KEY = "key"
+    INSTALLATION_KEY = "ink"
 
 
 _DIGITS = re.compile(r"[0-9a-f]{32}")

@@ -6,9 +6,9 @@
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
     interactions   the audit of model calls
-    access      organizations and API keys
     secrets     what tools need to be let in elsewhere, encrypted
     organization_settings   what the operator has set for one organization
+    access      organizations; keys: their API keys, and what those may do
 
 `Store` bundles them over one pool.
 """

@@ -10,6 +10,7 @@ from api.events import Hub
 from api.session import ids
 from api.session.document import Actor, DiscardedFuture, Session, Turn
 from api.store.errors import NotFound
+from api.store.scopes import ALL_SCOPES, Scope
 from db.pool import Pool
 
 PAGE_TURNS_MAX = 200
@@ -24,6 +25,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     organization_id: UUID
     actor: Actor
+    scopes: frozenset[Scope] = ALL_SCOPES
+    """What the key was made for; our own processes may do everything."""
+    expires_at: datetime | None = None
+    """When the secret that was sent is refused; None for never."""
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,14 @@ class KeyReused(Exception):
         self.key = key
 
 
+class KeyNotInForce(Exception):
+    """An API key that is revoked or expired gets no new secret."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} is revoked or expired")
+        self.key_id = key_id
+
+
 class RequestInFlight(Exception):
     """Another call holds the session (or the same idempotency key) for longer than we wait."""
 

@@ -20,6 +20,7 @@ _GROWING = (
     "usage_entries",
     "approvals",
     "interactions",
+    "api_keys",
 )
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
@@ -64,7 +65,7 @@ _HOT = {
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),
-    ("organizations", "_FIND_KEY"),
+    ("api_keys", "_FIND"),
 }
 
 

@@ -58,6 +58,12 @@ VALID: dict[str, dict[str, Any]] = {
     "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
+    "createApiKey": {
+        "name": "Billing",
+        "scopes": ["usage:read"],
+        "expires_at": "2099-01-31T12:00:00Z",
+    },
+    "rotateApiKey": {"overlap_seconds": 60},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
 }
 
@@ -86,7 +92,9 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(self, api: Api, session: Any, turn_id: str, approval_id: str, rule_id: str) -> None:
+    def __init__(
+        self, api: Api, session: Any, turn_id: str, *, approval_id: str, rule_id: str, key_id: str
+    ) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -98,6 +106,7 @@ class Bench:
             "rule_id": rule_id,
             "secret_name": "crm",
             "interaction_id": "int_none",
+            "key_id": key_id,
             "ordinal": "1",
             "version": "1",
         }
@@ -112,6 +121,7 @@ class Bench:
             await self.api.get("/v1/approval-rules"),
             await self.api.get("/v1/secrets"),
             await self.api.get("/v1/interactions"),
+            await self.api.get("/v1/api-keys"),
         ]
 
     async def send(
@@ -129,7 +139,15 @@ async def set_up(api: Api) -> Bench:
     (approval,) = await api.world.ask((await api.session())["id"])
     rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "ask"}, status=201)
     await api.append({"id": session["id"], "revision": 8})
-    return Bench(api, await api.get(path), session["turns"][0]["id"], approval.id, rule["id"])
+    key = await api.post("/v1/api-keys", {"name": "Other", "scopes": ["usage:read"]}, status=201)
+    return Bench(
+        api,
+        await api.get(path),
+        session["turns"][0]["id"],
+        approval_id=approval.id,
+        rule_id=rule["id"],
+        key_id=key["id"],
+    )
 
 
 def valid_body(operation_id: str, names: dict[str, str]) -> dict[str, Any]:
@@ -174,7 +192,8 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
                 operation, json.dumps({field: [1] for field in [*valid, "bogus"]}).encode()
             )
 
-            pointers = {fault["pointer"] for fault in response.json()["errors"]}
+            # Of an array the faulty item is named.
+            pointers = {fault["pointer"].removesuffix("/0") for fault in response.json()["errors"]}
             assert pointers == {f"/{field}" for field in [*valid, "bogus"]}, operation_id
 
 

@@ -41,7 +41,7 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn; and a secret."""
 
-LAST = ["endSession", "deleteSession", "discardAgentDraft"]
+LAST = ["endSession", "deleteSession", "discardAgentDraft", "revokeApiKey"]
 """After these nothing else would succeed."""
 
 CHECKS = [
@@ -110,6 +110,7 @@ class Served:
                 agent_id=world.agent.id,
                 approval_ids=[approval.id for approval in asked],
                 rule_id=await made_rule(world),
+                key_id=(await world.store.access.create_key(world.organization_id, name="other")).id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -146,6 +147,7 @@ def with_known_ids(
     approval_ids: list[str],
     rule_id: str,
     interaction_id: str,
+    key_id: str,
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -161,6 +163,7 @@ def with_known_ids(
         "rule_id": [rule_id],
         "secret_name": ["crm", "erp"],
         "interaction_id": [interaction_id],
+        "key_id": [key_id],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

@@ -21,6 +21,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "decideApproval": {"decision": "approved", "arguments_digest": "digest-0"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 0},
+    "rotateApiKey": {},
 }
 QUERIES = {
     "previewRewind": "?to=start",
@@ -49,7 +50,7 @@ async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid
 
 
 def others(name: str) -> dict[str, str]:
-    return {"agent_id": name, "approval_id": name, "rule_id": name, "interaction_id": name}
+    return {"agent_id": name, "approval_id": name, "rule_id": name, "interaction_id": name, "key_id": name}
 
 
 async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
@@ -60,6 +61,7 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
         (approval,) = await owner.world.ask((await owner.session())["id"])
         rule = await owner.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
         captured = await owner.post("/v1/interactions", {"prompt": "Hello", "model": "m"}, status=201)
+        key = await owner.post("/v1/api-keys", {"name": "Other", "scopes": ["admin"]}, status=201)
         await owner.call("DELETE", f"/v1/sessions/{deleted['id']}", headers={"If-Match": "*"})
         stranger_world = await make_world(pool, name="Other")
         async with client_of(stranger_world, make_app(make_state(stranger_world))) as stranger:
@@ -72,6 +74,7 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
                 "rule_id": rule["id"],
                 "secret_name": "crm",
                 "interaction_id": captured["id"],
+                "key_id": key["id"],
                 "ordinal": "1",
                 "version": "1",
             }
@@ -136,6 +139,8 @@ async def test_lists_hold_what_is_ones_own(pool: Pool) -> None:
         assert (await stranger.get("/v1/approvals"))["items"] == []
         assert (await stranger.get("/v1/approvals?state=open"))["items"] == []
         assert (await stranger.get("/v1/approval-rules"))["items"] == []
+        [own_key] = (await stranger.get("/v1/api-keys"))["items"]
+        assert stranger.secret.startswith(own_key["prefix"])
         assert [asked["id"] for asked in (await owner.get("/v1/approvals"))["items"]] == [approval.id]
         assert (await stranger.get(f"/v1/sessions?q={session['id']}"))["items"] == []
         assert [agent["id"] for agent in (await stranger.get("/v1/agents"))["items"]] == [

@@ -8,7 +8,9 @@ import pytest
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
     "organizations._LIST": "the installation's list of organizations",
-    "organizations._FIND_KEY": "finds out which organization a key belongs to",
+    "organizations._BY_ID": "looks whether there is such an organization",
+    "api_keys._FIND": "finds out which organization a key belongs to",
+    "api_keys._RECORD_USES": "one write carries the last uses of all keys of a process; each names its own",
     "runs._CLAIM": "a runner takes turns of any organization",
     "runs._LEAKED": "a sweep settles calls that were left open in any organization",
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
