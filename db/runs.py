@@ -186,13 +186,19 @@ class StepIntent(NamedTuple):
     request: bytes
 
 
+# The key is copied from the turn, which a DELETE of the session may remove before the call is settled. What
+# has not the form of our keys is left out: nothing may keep a call from being recorded.
 _START_STEP = """
 INSERT INTO steps (organization_id, session_id, turn_id, run_id, attempt, id, kind, purpose, speaker,
-                   provider, model, started_at, request, state)
-SELECT organization_id, session_id, turn_id, id, attempt, $3, $4, $5, $6, $7, $8, $9, $10, 'started'
-  FROM runs
- WHERE organization_id = $1 AND id = $2 AND state = 'running'
-   FOR SHARE
+                   provider, model, started_at, request, state, key_id)
+SELECT r.organization_id, r.session_id, r.turn_id, r.id, r.attempt, $3, $4, $5, $6, $7, $8, $9, $10,
+       'started',
+       (SELECT substring(t.body #>> '{created_by,key_id}' FROM '^key_([0-9a-f]{32})$')::uuid
+          FROM turns t
+         WHERE t.organization_id = r.organization_id AND t.id = r.turn_id)
+  FROM runs r
+ WHERE r.organization_id = $1 AND r.id = $2 AND r.state = 'running'
+   FOR SHARE OF r
 RETURNING id
 """
 

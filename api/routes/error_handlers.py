@@ -14,14 +14,16 @@ from loguru import logger
 from api.routes.errors import (
     ApiError,
     IdempotencyKeyReused,
+    Invalid,
     NotFound,
+    NothingToCorrect,
     RequestInFlight,
     StaleRevision,
     Unavailable,
     describe,
     status_of,
 )
-from api.routes.problems import MEDIA_TYPE, Problem
+from api.routes.problems import MEDIA_TYPE, Fault, Problem
 from api.session.errors import CommandRefused
 from api.store import errors as store
 
@@ -56,6 +58,16 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, IdempotencyKeyReused())
         case store.RequestInFlight():
             return handle_api_error(request, RequestInFlight())
+        case store.NothingToCorrect():
+            return handle_api_error(request, NothingToCorrect())
+        case store.Inconsistent():
+            message = f"would be more than {error.whole}"
+            fault = Fault(pointer=f"/{error.part}", message=message, code="out-of-range")
+            return handle_api_error(request, Invalid((fault,)))
+        case store.UnknownTimeZone():
+            pointer = "?tz" if request.method in ("GET", "HEAD") else "/time_zone"
+            fault = Fault(pointer=pointer, message="is no known time zone", code="not-allowed")
+            return handle_api_error(request, Invalid((fault,)))
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
         case _:
@@ -111,6 +123,9 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.NotFound: handle_store_error,
     store.RevisionConflict: handle_store_error,
     store.KeyReused: handle_store_error,
+    store.NothingToCorrect: handle_store_error,
+    store.Inconsistent: handle_store_error,
+    store.UnknownTimeZone: handle_store_error,
     store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,

@@ -14,6 +14,7 @@
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
+        NothingToCorrect         the ledger says so already                            409
         Unavailable                                                                   503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
@@ -249,6 +250,15 @@ class RequestInFlight(ApiError):
         return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
 
 
+class NothingToCorrect(ApiError):
+    """The entry comes to the figures of the correction already; nothing was written."""
+
+    code = "nothing-to-correct"
+
+    def __init__(self) -> None:
+        super().__init__("The entry with its corrections comes to these figures already.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -323,6 +333,7 @@ STATUSES: dict[type[Exception], int] = {
     Forbidden: 403,
     NotFound: 404,
     RequestInFlight: 409,
+    NothingToCorrect: 409,
     StaleRevision: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,

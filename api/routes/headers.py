@@ -74,6 +74,11 @@ IDEMPOTENCY_REPLAYED = Header(
 PREFERENCE_APPLIED = Header(
     name="Preference-Applied", hint=str, description="Which of the preferences were honoured."
 )
+LEDGER_HEAD = Header(
+    name="Turnledger-Ledger-Head",
+    hint=Annotated[int, Meta(ge=0)],
+    description="The `seq` of the last entry that the file is to hold.",
+)
 RETRY_AFTER = Header(
     name="Retry-After", hint=Annotated[int, Meta(ge=0)], description="Seconds to wait before the next call."
 )

@@ -5,6 +5,8 @@
     running     claim, steps, settlement, publish: what a runner does
     agents      agents and their versions
     access      organizations and API keys
+    corrections entries of the ledger one by one, and their corrections by people
+    summaries   sums over the ledger
 
 `Store` bundles them over one pool.
 """

@@ -52,6 +52,30 @@ class KeyReused(Exception):
         self.key = key
 
 
+class NothingToCorrect(Exception):
+    """The ledger says already what the correction would make it say."""
+
+    def __init__(self) -> None:
+        super().__init__("the entry comes to these figures already")
+
+
+class Inconsistent(Exception):
+    """The corrected figures contradict each other: a part would be larger than its whole."""
+
+    def __init__(self, part: str, whole: str) -> None:
+        super().__init__(f"{part} would be more than {whole}")
+        self.part = part
+        self.whole = whole
+
+
+class UnknownTimeZone(Exception):
+    """The database knows no time zone of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no such time zone: {name}")
+        self.name = name
+
+
 class RequestInFlight(Exception):
     """Another call holds the session (or the same idempotency key) for longer than we wait."""
 

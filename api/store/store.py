@@ -10,11 +10,13 @@ from api.events import Hub
 from api.store.access import Access
 from api.store.agents import Agents
 from api.store.base import utc_now
+from api.store.corrections import Corrections
 from api.store.doctor import Doctor
 from api.store.reading import Readings
 from api.store.running import Running
 from api.store.sessions import Sessions
 from api.store.streaming import Streaming
+from api.store.summaries import Summaries
 from db.pool import Pool
 
 
@@ -35,4 +37,6 @@ class Store:
         self.running = Running(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
+        self.corrections = Corrections(pool, hub, clock=clock, new_id=new_id)
+        self.summaries = Summaries(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -8,6 +8,7 @@ import pytest
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
+from tests.ledger import entries_of, paid_turn
 from tests.routes.service import Api, serving
 
 WITH_BODY = {operation.operation_id: operation for operation in OPERATIONS if operation.body is not None}
@@ -30,6 +31,15 @@ VALID: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"text": "Hello", "expected_revision": 9},
     "retryTurn": {"expected_revision": 9},
     "cancelTurn": {"expected_revision": 9},
+    "correctUsageEntry": {
+        "reason": "wrong price",
+        "input_tokens": 7,
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": 3,
+        "reasoning_tokens": 0,
+        "cost": "0.5",
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
 }
@@ -56,7 +66,7 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(self, api: Api, session: Any, turn_id: str) -> None:
+    def __init__(self, api: Api, session: Any, turn_id: str, entry_id: str) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -64,6 +74,7 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
+            "entry_id": entry_id,
             "ordinal": "1",
             "version": "1",
         }
@@ -74,6 +85,7 @@ class Bench:
             await self.api.get(self.path),
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
+            await self.api.get("/v1/usage/entries"),
         ]
 
     async def send(
@@ -85,11 +97,12 @@ class Bench:
 
 
 async def set_up(api: Api) -> Bench:
+    await paid_turn(api.world, (await api.session())["id"])
     session = await api.conversation(3)
     path = f"/v1/sessions/{session['id']}"
     await api.post(f"{path}/rewind", {"turn_id": session["turns"][1]["id"], "expected_revision": 7})
     await api.append({"id": session["id"], "revision": 8})
-    return Bench(api, await api.get(path), session["turns"][0]["id"])
+    return Bench(api, await api.get(path), session["turns"][0]["id"], (await entries_of(api.world))[0].id)
 
 
 def valid_body(operation_id: str, names: dict[str, str]) -> dict[str, Any]:

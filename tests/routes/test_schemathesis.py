@@ -21,6 +21,7 @@ from schemathesis.specs.openapi import checks
 from api.routes.mounting import OPERATIONS
 from db.pool import open_pool
 from tests.factories import make_world, rendered
+from tests.ledger import entries_of, paid_turn
 from tests.routes import published
 from tests.routes.service import make_app, make_state
 
@@ -83,8 +84,7 @@ class Served:
             await world.store.sessions.rewind(
                 world.caller, session.id, turn_id=None, expected=7, idempotency=None, render=rendered
             )
-            await world.append(session.id, 8)
-            await world.answer()
+            await paid_turn(world, session.id)
             await world.append(session.id, 10)
             document = await world.store.reading.document(world.caller, session.id)
             self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
@@ -92,6 +92,7 @@ class Served:
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
+                entry_id=(await entries_of(world))[0].id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -105,7 +106,7 @@ class Served:
             await serving
 
 
-def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> Any:
+def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str, entry_id: str) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
     Otherwise nearly every call would be answered with 404 or 412. What is promised of answers stays as it is.
@@ -115,6 +116,8 @@ def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> An
         "session_id": [session_id],
         "turn_id": turn_ids,
         "agent_id": [agent_id],
+        "entry_id": [entry_id],
+        "tz": ["UTC", "Europe/Berlin"],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

@@ -6,6 +6,7 @@ from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
 from tests.factories import make_world
+from tests.ledger import entries_of, paid_turn
 from tests.routes.service import Api, client_of, make_app, make_state, serving
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -18,6 +19,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"expected_revision": 1},
     "retryTurn": {"expected_revision": 1},
     "cancelTurn": {},
+    "correctUsageEntry": {"reason": "Mine", "cost": "0"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
 }
 QUERIES = {
@@ -44,6 +46,7 @@ async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid
 async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
     async with serving(pool) as owner:
         session = await owner.conversation(2)
+        await paid_turn(owner.world, (await owner.session())["id"])
         deleted = await owner.session()
         await owner.call("DELETE", f"/v1/sessions/{deleted['id']}", headers={"If-Match": "*"})
         stranger_world = await make_world(pool, name="Other")
@@ -53,22 +56,32 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
                 "session_id": session["id"],
                 "turn_id": session["turns"][0]["id"],
                 "agent_id": owner.world.agent.id,
+                "entry_id": (await entries_of(owner.world))[0].id,
                 "ordinal": "1",
                 "version": "1",
             }
             candidates = [
                 foreign,
-                {**foreign, "session_id": deleted["id"], "agent_id": "agt_" + "0" * 32},
-                {**foreign, "session_id": "ses_" + "f" * 32, "agent_id": "agt_x"},
-                {**foreign, "session_id": "x", "agent_id": "%00"},
+                {
+                    **foreign,
+                    "session_id": deleted["id"],
+                    "agent_id": "agt_" + "0" * 32,
+                    "entry_id": "use_" + "0" * 32,
+                },
+                {**foreign, "session_id": "ses_" + "f" * 32, "agent_id": "agt_x", "entry_id": "x"},
+                {**foreign, "session_id": "x", "agent_id": "%00", "entry_id": "%00"},
                 {**foreign, "session_id": session["id"].upper(), "agent_id": "%F0%9F%92%A9"},
             ]
             other_turn = {**foreign, "session_id": own["id"]}
 
             responses = {
-                (operation.operation_id, names["session_id"], names["agent_id"], is_valid): await ask(
-                    stranger, operation, names, is_valid=is_valid
-                )
+                (
+                    operation.operation_id,
+                    names["session_id"],
+                    names["agent_id"],
+                    names["entry_id"],
+                    is_valid,
+                ): await ask(stranger, operation, names, is_valid=is_valid)
                 for operation in SCOPED
                 for names in candidates + ([other_turn] if "turn_id" in operation.path_parameters else [])
                 for is_valid in (True, False)

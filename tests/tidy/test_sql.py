@@ -14,12 +14,14 @@ UNBOUND = {
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "time_zones._NAMES": "the server's own list",
     **dict.fromkeys(
         (
             "doctor._LEDGER_DENSITY",
             "doctor._ORGANIZATION_TOTALS",
             "doctor._SESSION_TOTALS",
             "doctor._DOUBLE_BILL",
+            "doctor._CORRECTIONS",
             "doctor._UNBILLED_CALL",
             "doctor._LEAKED_INTENT",
             "doctor._STUCK_TURN",
