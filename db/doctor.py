@@ -108,6 +108,19 @@ HAVING count(o.id) < count(*) OR max(c.correction_number) <> count(*)
              COALESCE(min(o.cost), 0) + COALESCE(sum(c.cost), 0)) < 0
 """
 
+# What a budget remembers of the ledger is what the ledger says.
+_BUDGETS = """
+SELECT b.organization_id, format('budget of %s, %s', COALESCE(b.key_id::text, 'all'), b.period) AS subject,
+       format('remembers %s up to %s; the ledger says %s', b.counted_cost, b.counted_seq, s.cost) AS detail
+  FROM budgets b
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(sum(u.cost), 0) AS cost
+         FROM usage_entries u
+        WHERE u.organization_id = b.organization_id AND u.seq <= b.counted_seq
+          AND u.created_at >= b.counted_from AND (b.key_id IS NULL OR u.key_id = b.key_id)) s
+ WHERE b.counted_from IS NOT NULL AND b.counted_cost <> s.cost
+"""
+
 _UNBILLED_CALL = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('%s at %s without a ledger row', s.state, s.ended_at) AS detail
@@ -195,6 +208,7 @@ _CHECKS = {
     "session totals": _SESSION_TOTALS,
     "double bill": _DOUBLE_BILL,
     "corrections": _CORRECTIONS,
+    "budgets": _BUDGETS,
     "unbilled call": _UNBILLED_CALL,
     "leaked intent": _LEAKED_INTENT,
     "stuck turn": _STUCK_TURN,

@@ -76,3 +76,28 @@ async def test_a_summary_and_a_correction_from_the_command_line(pool: Pool, data
     assert "scripted:echo" in table
     assert Decimal(group["total"]["cost"]) == 0
     assert (unknown.returncode, "no such time zone" in unknown.stderr) == (1, True)
+
+
+async def test_prices_and_budgets_from_the_command_line(pool: Pool, database_url: str) -> None:
+    installation = {"TURNLEDGER_DATABASE_URL": database_url}
+    await make_world(pool)
+    words = ("scripted", "echo", "--input", "3", "--output", "7.5", "--tier", "200000:6:15")
+
+    told = done("usage", "set-price", *words, environ=installation)
+    late = command("usage", "set-price", *words, "--from", "2026-01-01T00:00:00Z", environ=installation)
+    (price,) = json.loads(done("usage", "prices", "--json", environ=installation))
+    table = done("usage", "prices", environ=installation)
+    done("usage", "set-budget", "month", "--limit", "5", "--tz", "Europe/Berlin", environ=installation)
+    (budget,) = json.loads(done("usage", "budgets", "--json", environ=installation))
+    shown = done("usage", "budgets", environ=installation)
+    empty = command("usage", "set-budget", "day", environ=installation)
+    done("usage", "remove-budget", "month", environ=installation)
+
+    assert told.startswith("scripted:echo from 20")
+    assert (late.returncode, "the newest price" in late.stderr) == (1, True)
+    assert price["price"]["tiers"][0]["above_input_tokens"] == 200_000
+    assert "scripted:echo" in table
+    assert (budget["limit"], budget["time_zone"]) == ("5", "Europe/Berlin")
+    assert "the organization" in shown
+    assert (empty.returncode, "--limit or --warn-at" in empty.stderr) == (1, True)
+    assert json.loads(done("usage", "budgets", "--json", environ=installation)) == []

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
-from api.cli import usage_correct, usage_export, usage_summary
+from api.cli import usage_budgets, usage_correct, usage_export, usage_prices, usage_summary
 from api.cli.context import (
     add_data_dir,
     add_organization,
@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     usage_export.declare(actions)
     usage_summary.declare(actions)
     usage_correct.declare(actions)
+    usage_prices.declare(actions)
+    usage_budgets.declare(actions)
     for action in actions.choices.values():
         add_organization(action)
         add_data_dir(action)

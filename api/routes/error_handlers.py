@@ -13,10 +13,12 @@ from loguru import logger
 
 from api.routes.errors import (
     ApiError,
+    BudgetExceeded,
     IdempotencyKeyReused,
     Invalid,
     NotFound,
     NothingToCorrect,
+    PriceSuperseded,
     RequestInFlight,
     StaleRevision,
     Unavailable,
@@ -63,6 +65,14 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
         case store.Inconsistent():
             message = f"would be more than {error.whole}"
             fault = Fault(pointer=f"/{error.part}", message=message, code="out-of-range")
+            return handle_api_error(request, Invalid((fault,)))
+        case store.BudgetExceeded():
+            return handle_api_error(request, BudgetExceeded(error.budget))
+        case store.PriceSuperseded():
+            return handle_api_error(request, PriceSuperseded(error.valid_from))
+        case store.PriceInThePast():
+            message = f"may be at most {error.seconds_max} s in the past"
+            fault = Fault(pointer="/valid_from", message=message, code="out-of-range")
             return handle_api_error(request, Invalid((fault,)))
         case store.UnknownTimeZone():
             pointer = "?tz" if request.method in ("GET", "HEAD") else "/time_zone"
@@ -126,6 +136,9 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.NothingToCorrect: handle_store_error,
     store.Inconsistent: handle_store_error,
     store.UnknownTimeZone: handle_store_error,
+    store.PriceSuperseded: handle_store_error,
+    store.BudgetExceeded: handle_store_error,
+    store.PriceInThePast: handle_store_error,
     store.RequestInFlight: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,

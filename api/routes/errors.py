@@ -4,6 +4,7 @@
         Malformed                a header, a token or the JSON text cannot be read     400
         ContradictingPreconditions                                                    400
         Unauthorized                                                                  401
+        BudgetExceeded           no turn begins until it resets                        402
         Forbidden                                                                     403
         NotFound                 missing or another organization's: the same answer    404
         BodyTooLarge                                                                  413
@@ -15,18 +16,21 @@
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
         NothingToCorrect         the ledger says so already                            409
+        PriceSuperseded          there is a price that begins no earlier               409
         Unavailable                                                                   503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 import msgspec
 
 from api.routes.etags import etag_of
 from api.routes.problems import (
+    BudgetProblem,
     ConflictChange,
     ConflictProblem,
     Document,
@@ -39,6 +43,7 @@ from api.routes.problems import (
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
+from api.store.base import BudgetState
 
 
 class ApiError(Exception):
@@ -85,6 +90,32 @@ class Forbidden(ApiError):
     """The key is good but not for this."""
 
     code = "forbidden"
+
+
+class BudgetExceeded(ApiError):
+    """A hard limit is used up; nothing was changed."""
+
+    code = "budget-exceeded"
+
+    def __init__(self, budget: BudgetState) -> None:
+        self.budget = budget
+        super().__init__(f"T{str(store.BudgetExceeded(budget))[1:]}.")
+
+    def problem(self) -> BudgetProblem:
+        """Say what is spent, reserved and allowed, and when it resets."""
+        budget = self.budget
+        assert budget.limit is not None, "only a limit is exceeded"
+        return BudgetProblem(
+            **msgspec.structs.asdict(super().problem()),
+            key_id=budget.key_id,
+            period=budget.period,
+            time_zone=budget.time_zone,
+            spent=format(budget.spent, "f"),
+            reserved=format(budget.reserved, "f"),
+            limit=format(budget.limit, "f"),
+            currency="USD",
+            resets_at=budget.resets_at,
+        )
 
 
 class NotFound(ApiError):
@@ -259,6 +290,19 @@ class NothingToCorrect(ApiError):
         super().__init__("The entry with its corrections comes to these figures already.")
 
 
+class PriceSuperseded(ApiError):
+    """The newest price of the pattern begins no earlier; nothing was written."""
+
+    code = "price-superseded"
+
+    def __init__(self, valid_from: datetime) -> None:
+        self.valid_from = valid_from
+        super().__init__(
+            f"The newest price of this pattern begins at {valid_from.isoformat()}; "
+            "a price is never edited, only followed by one that begins later."
+        )
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -330,10 +374,12 @@ STATUSES: dict[type[Exception], int] = {
     Malformed: 400,
     ContradictingPreconditions: 400,
     Unauthorized: 401,
+    BudgetExceeded: 402,
     Forbidden: 403,
     NotFound: 404,
     RequestInFlight: 409,
     NothingToCorrect: 409,
+    PriceSuperseded: 409,
     StaleRevision: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,

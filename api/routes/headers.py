@@ -74,6 +74,14 @@ IDEMPOTENCY_REPLAYED = Header(
 PREFERENCE_APPLIED = Header(
     name="Preference-Applied", hint=str, description="Which of the preferences were honoured."
 )
+BUDGET_WARNING = Header(
+    name="Turnledger-Budget-Warning",
+    hint=str,
+    description=(
+        "Budgets that are near their end, with commas between them: `month; scope=organization; spent=81.2; "
+        "reserved=0.4; limit=100`. Not there while all is well."
+    ),
+)
 LEDGER_HEAD = Header(
     name="Turnledger-Ledger-Head",
     hint=Annotated[int, Meta(ge=0)],

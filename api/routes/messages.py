@@ -17,6 +17,7 @@ from api.routes.calls import Call, Command
 from api.routes.etags import etag_of
 from api.routes.negotiation import write_applied
 from api.routes.operations import Answer, operation
+from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
@@ -31,6 +32,7 @@ _HEADERS = (
     headers.LOCATION,
     headers.IDEMPOTENCY_REPLAYED,
     headers.PREFERENCE_APPLIED,
+    headers.BUDGET_WARNING,
 )
 
 _ANSWERS = {
@@ -61,6 +63,7 @@ _ANSWERS = {
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def append_message(call: Call) -> Response[bytes]:
     """Append a turn with the user's words.
@@ -94,6 +97,7 @@ async def append_message(call: Call) -> Response[bytes]:
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def regenerate_turn(call: Call) -> Response[bytes]:
     """The turn and what follows become a discarded future, and a new turn takes its place, in one commit."""
@@ -123,6 +127,7 @@ async def regenerate_turn(call: Call) -> Response[bytes]:
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def retry_turn(call: Call) -> Response[bytes]:
     """As regenerate, for the last turn in effect when it failed or was cancelled."""
@@ -158,10 +163,10 @@ async def _make_turn(
         if is_stream:
             return _stream(call, result.turn_id, result.base_revision, fields)
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
-    base_revision = result.delta.session.revision - 1
+    base_revision, fields = result.delta.session.revision - 1, warning_of(result.near_budgets)
     if is_stream:
-        return _stream(call, result.turn_id, base_revision, {"ETag": etag_of(base_revision + 1)})
-    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields={})
+        return _stream(call, result.turn_id, base_revision, {"ETag": etag_of(base_revision + 1), **fields})
+    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields=fields)
 
 
 def _stream(call: Call, turn_id: str, base_revision: int, fields: dict[str, str]) -> Response[bytes]:

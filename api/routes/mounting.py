@@ -8,7 +8,20 @@ from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from api.routes import agents, events, health, line, messages, openapi, previews, sessions, turns, usage
+from api.routes import (
+    agents,
+    budgets,
+    events,
+    health,
+    line,
+    messages,
+    openapi,
+    previews,
+    prices,
+    sessions,
+    turns,
+    usage,
+)
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
@@ -27,6 +40,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *previews.OPERATIONS,
     *agents.OPERATIONS,
     *usage.OPERATIONS,
+    *prices.OPERATIONS,
+    *budgets.OPERATIONS,
     *health.OPERATIONS,
 )
 

@@ -40,7 +40,7 @@ from api.store.base import PAGE_TURNS_MAX
     summary="Open a session with an agent",
     body=CreateSession,
     answers={201: CREATED},
-    problems=(404,),
+    problems=(402, 404),
 )
 async def create_session(call: Call) -> Response[bytes]:
     """Pin a published version of an agent, the newest unless said.

@@ -11,7 +11,8 @@ from api.models.tokens import estimate_text_tokens
 from api.runner import pricing
 from api.session import ids
 from api.session.document import StepSummary, Usage
-from api.store.running import Intent, Outcome, Price
+from api.store.prices import Price
+from api.store.running import Intent, Outcome
 
 
 class BillableReason(StrEnum):

@@ -38,6 +38,7 @@ from api.session import commands, ids
 from api.session.document import Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
+from api.store.errors import BudgetExceeded
 from api.store.running import RUNNER, Claim, Intent, Known, Publishing, Step, Work, turn_id_of
 
 REPLY_CHARACTERS_MAX = 1_000_000
@@ -146,6 +147,8 @@ class TurnRunner:
             if said is None:
                 said = await self._converse(claim, hold, work, definition, made)
             return _completing(claim, definition, said)
+        except BudgetExceeded as error:
+            return _failing(claim, TurnError(code="budget_exceeded", message=f"{error}."))
         except ModelError as error:
             return _failing(
                 claim,

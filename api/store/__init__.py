@@ -7,6 +7,8 @@
     access      organizations and API keys
     corrections entries of the ledger one by one, and their corrections by people
     summaries   sums over the ledger
+    prices      the organization's own price list
+    budgets     what may be spent, and who is let in
 
 `Store` bundles them over one pool.
 """

@@ -15,7 +15,7 @@ from api.session import ids
 from api.session.document import Actor
 from api.store.base import Base, Caller, row_id
 from api.store.errors import NotFound
-from api.store.running import Price
+from api.store.prices import Price, row_of
 from db import organizations, prices
 
 KEY_PREFIX = "tl_"
@@ -134,7 +134,11 @@ class Access(Base):
         organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
             await prices.insert(
-                conn, organization, [prices.PriceRow(**msgspec.structs.asdict(row)) for row in rows]
+                conn,
+                organization,
+                [row_of(price) for price in rows],
+                at=self._clock(),
+                by=msgspec.json.encode(Actor(process="system")),
             )
 
 

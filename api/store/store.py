@@ -10,8 +10,10 @@ from api.events import Hub
 from api.store.access import Access
 from api.store.agents import Agents
 from api.store.base import utc_now
+from api.store.budgets import Budgets
 from api.store.corrections import Corrections
 from api.store.doctor import Doctor
+from api.store.prices import Prices
 from api.store.reading import Readings
 from api.store.running import Running
 from api.store.sessions import Sessions
@@ -31,12 +33,14 @@ class Store:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], UUID] = uuid7,
     ) -> None:
-        self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id)
+        self.budgets = Budgets(pool, hub, clock=clock, new_id=new_id)
+        self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id, budgets=self.budgets)
         self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
         self.streaming = Streaming(pool, hub, clock=clock, new_id=new_id)
         self.running = Running(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
         self.corrections = Corrections(pool, hub, clock=clock, new_id=new_id)
+        self.prices = Prices(pool, hub, clock=clock, new_id=new_id)
         self.summaries = Summaries(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

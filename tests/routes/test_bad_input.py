@@ -40,6 +40,26 @@ VALID: dict[str, dict[str, Any]] = {
         "reasoning_tokens": 0,
         "cost": "0.5",
     },
+    "putPrice": {
+        "provider": "scripted",
+        "model_pattern": "echo-*",
+        "valid_from": "2100-01-01T00:00:00Z",
+        "input_per_million": "3",
+        "cached_per_million": "0.3",
+        "cache_write_per_million": "3.75",
+        "output_per_million": "15",
+        "reasoning_per_million": "15",
+        "per_call": "0.01",
+        "tiers": [{"above_input_tokens": 200_000, "input_per_million": "6", "output_per_million": "22.5"}],
+    },
+    "putBudget": {
+        "period": "month",
+        "key_id": "{key_id}",
+        "time_zone": "Europe/Berlin",
+        "limit": "100",
+        "warn_at": "80",
+        "reserve_per_call": "0.05",
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
 }
@@ -75,6 +95,7 @@ class Bench:
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
             "entry_id": entry_id,
+            "key_id": "key_" + "0" * 32,
             "ordinal": "1",
             "version": "1",
         }
@@ -86,6 +107,8 @@ class Bench:
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
             await self.api.get("/v1/usage/entries"),
+            await self.api.get("/v1/prices"),
+            await self.api.get("/v1/budgets"),
         ]
 
     async def send(
@@ -304,16 +327,16 @@ async def test_no_query_is_answered_with_a_fault_of_ours(pool: Pool) -> None:
             path = operation.path.format(**bench.names)
             for name in [*operation.query.__struct_encode_fields__, "bogus"]:
                 for value in values:
-                    response = await api.call("GET", f"{path}?{name}={value}")
+                    response = await api.call(operation.method, f"{path}?{name}={value}")
                     assert response.status_code in (200, 400, 404, 409, 422), (
                         path,
                         name,
                         value,
                         response.text,
                     )
-                repeated = await api.call("GET", f"{path}?{name}=1&{name}=1")
+                repeated = await api.call(operation.method, f"{path}?{name}=1&{name}=1")
                 assert repeated.status_code == 422, (path, name)
-            unknown = await api.call("GET", f"{path}?bogus=1")
+            unknown = await api.call(operation.method, f"{path}?bogus=1")
             assert "?bogus" in {fault["pointer"] for fault in unknown.json()["errors"]}
 
         assert await bench.state() == before

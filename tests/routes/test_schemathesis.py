@@ -38,8 +38,8 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn."""
 
-LAST = ["endSession", "deleteSession"]
-"""After these nothing else would succeed."""
+LAST = ["putBudget", "deleteBudget", "endSession", "deleteSession"]
+"""After these nothing else would succeed; a budget may well leave nothing for further turns."""
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -87,12 +87,14 @@ class Served:
             await paid_turn(world, session.id)
             await world.append(session.id, 10)
             document = await world.store.reading.document(world.caller, session.id)
-            self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
+            key = await world.store.access.create_key(world.organization_id, name="t")
+            self.secret = key.secret
             self.schema = with_known_ids(
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
                 entry_id=(await entries_of(world))[0].id,
+                key_id=key.id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -106,7 +108,7 @@ class Served:
             await serving
 
 
-def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str, entry_id: str) -> Any:
+def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str, entry_id: str, key_id: str) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
     Otherwise nearly every call would be answered with 404 or 412. What is promised of answers stays as it is.
@@ -117,7 +119,9 @@ def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str, entry
         "turn_id": turn_ids,
         "agent_id": [agent_id],
         "entry_id": [entry_id],
+        "key_id": [key_id],
         "tz": ["UTC", "Europe/Berlin"],
+        "time_zone": ["UTC", "Europe/Berlin"],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

@@ -56,6 +56,11 @@ _FAULTS = {
         ALTER TABLE usage_entries DISABLE TRIGGER usage_entries_corrections_add_up;
         INSERT INTO usage_entries SELECT * FROM made;
     """,
+    "budgets": """
+        INSERT INTO budgets (organization_id, period, time_zone, hard_limit, set_at, set_by, counted_from,
+                             counted_seq, counted_cost)
+        SELECT id, 'total', 'UTC', 1, now(), '{}', 'epoch', 1, 5 FROM organizations;
+    """,
     "unbilled call": "UPDATE steps SET id = gen_random_uuid()",
     "leaked intent": """
         UPDATE steps SET state = 'started', ended_at = NULL;

@@ -7,6 +7,7 @@ import pytest
 
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
+    "prices._LOCK_LIST": "the organization's own row, by its id",
     "organizations._LIST": "the installation's list of organizations",
     "organizations._FIND_KEY": "finds out which organization a key belongs to",
     "runs._CLAIM": "a runner takes turns of any organization",
@@ -22,6 +23,7 @@ UNBOUND = {
             "doctor._SESSION_TOTALS",
             "doctor._DOUBLE_BILL",
             "doctor._CORRECTIONS",
+            "doctor._BUDGETS",
             "doctor._UNBILLED_CALL",
             "doctor._LEAKED_INTENT",
             "doctor._STUCK_TURN",

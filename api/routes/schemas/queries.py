@@ -126,6 +126,22 @@ class UsageSummaryQuery(DaysQuery, frozen=True, kw_only=True, forbid_unknown_fie
     """`next_page_token` of the page before; left out for the first page."""
 
 
+class BudgetQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which budget."""
+
+    period: Literal["day", "month", "total"]
+    """Its period."""
+    key_id: WireId | None = None
+    """The API key that it is for; left out for the one of the whole organization."""
+
+
+class PriceListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which prices."""
+
+    provider: Annotated[str, Meta(max_length=32)] | None = None
+    """Only prices of this provider's models."""
+
+
 class UsageExportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which entries of the ledger, and in which form."""
 

@@ -33,6 +33,8 @@ class UnitPrices(msgspec.Struct, frozen=True, kw_only=True):
     per_call: Money = "0"
     valid_from: datetime | None = None
     """Since when the price is in force; null for prices that are not from our own table."""
+    above_input_tokens: int | None = None
+    """The tier of our own price that the call reached; null for none."""
     source_version: str | None = None
     """The edition of the price data; null for our own table."""
 
