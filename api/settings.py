@@ -100,6 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether processes tell one another at once of what they have written; `off`, they look by the clock."""
     pool_size_max: Annotated[int, Meta(ge=2, le=1000)] = 16
     """Database connections that this process opens at most."""
+    pool_timeout_ms: Annotated[int, Meta(ge=10, le=600_000)] = 5000
+    """Time that a call waits for one of these connections to be free; then it gets 503."""
     statement_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """Time after which the database gives up a statement."""
     lock_timeout_ms: Annotated[int, Meta(ge=10, le=600_000)] = 2000

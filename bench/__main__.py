@@ -3,7 +3,15 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("commit_cost", "wal", "commits_vs_pgbench", "http_vs_pgbench", "first_token", "readers")
+BENCHMARKS = (
+    "commit_cost",
+    "wal",
+    "commits_vs_pgbench",
+    "http_vs_pgbench",
+    "first_token",
+    "readers",
+    "takeover",
+)
 
 if __name__ == "__main__":
     codes = []

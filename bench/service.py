@@ -1,4 +1,4 @@
-"""`turnledger serve` as a process of its own, for benchmarks that call it."""
+"""`turnledger serve` and `worker` as processes of their own, for benchmarks that call or kill them."""
 
 import asyncio
 import contextlib
@@ -37,19 +37,24 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 @contextlib.asynccontextmanager
 async def running(dsn: str, *words: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
     """The service as it is deployed, on a free port."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api", "serve", "--port", "0", *words),
-        env=os.environ
-        | {"TURNLEDGER_DATABASE_URL": dsn, "TURNLEDGER_LOG_LEVEL": "error"}
-        | dict(environ or {}),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = await _started("serve", "--port", "0", *words, dsn=dsn, environ=environ)
     try:
         address = await first_match(process, r"http://[^\s/#]+")
         parts = urlsplit(address)
         assert parts.hostname is not None
         assert parts.port is not None
         yield Service(host=parts.hostname, port=parts.port, pid=process.pid)
+    finally:
+        await _end(process)
+
+
+@contextlib.asynccontextmanager
+async def working(dsn: str, *words: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[int]:
+    """A worker as it is deployed, once it runs turns; yields its process id. It may be killed."""
+    process = await _started("worker", *words, dsn=dsn, environ=environ)
+    try:
+        await first_match(process, "runs turns")
+        yield process.pid
     finally:
         await _end(process)
 
@@ -75,6 +80,16 @@ async def first_match(process: asyncio.subprocess.Process, pattern: str) -> str:
             if found:
                 return found[0]
     raise RuntimeError("the process ended before it was ready")
+
+
+async def _started(*words: str, dsn: str, environ: Mapping[str, str] | None) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "api", *words),
+        env=os.environ
+        | {"TURNLEDGER_DATABASE_URL": dsn, "TURNLEDGER_LOG_LEVEL": "error"}
+        | dict(environ or {}),
+        stdout=asyncio.subprocess.PIPE,
+    )
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

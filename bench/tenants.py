@@ -34,6 +34,7 @@ from db.pool import Connection, Pool
 ORGANIZATIONS = 50
 """Organizations that share the database, unless a figure is for one organization."""
 
+DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 SPEAKER = "Ada"
 _TURNS_AT_ONCE = 10_000
 _WORDS = """
@@ -65,12 +66,14 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
 
 
-async def make_tenants(store: Store, count: int = ORGANIZATIONS) -> list[Tenant]:
+async def make_tenants(
+    store: Store, count: int = ORGANIZATIONS, *, definition: Definition = DEFINITION
+) -> list[Tenant]:
     """Make organizations, each with a key and a published agent."""
-    return [await _make_tenant(store, f"Organization {number}") for number in range(count)]
+    return [await _make_tenant(store, f"Organization {number}", definition) for number in range(count)]
 
 
-async def _make_tenant(store: Store, name: str) -> Tenant:
+async def _make_tenant(store: Store, name: str, definition: Definition) -> Tenant:
     organization = await store.access.create_organization(name)
     key = await store.access.create_key(organization.id, name="bench")
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
@@ -79,7 +82,7 @@ async def _make_tenant(store: Store, name: str) -> Tenant:
     answer = await store.agents.create_agent(
         caller,
         name="Helper",
-        definition=Definition(model="scripted:echo", instructions="Be brief."),
+        definition=definition,
         idempotency=None,
         render=lambda version: StoredAnswer(
             status=201, headers={}, body=msgspec.json.encode({"id": version.agent_id})

@@ -1,6 +1,11 @@
-"""Connections: how the service opens its pool, and the one place that retries a transaction."""
+"""Connections: how the service opens its pool, and the one place that retries a transaction.
+
+Whoever takes a connection waits for one no longer than the pool allows: where all are taken for too long the
+work is turned away, instead of waiting in a queue that grows.
+"""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +15,9 @@ import asyncpg
 import msgspec
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
+    from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
+    AcquireContext = PoolAcquireContext[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
 else:
@@ -25,6 +31,11 @@ _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 _RETRY_WAIT_SECONDS = 0.005
 _RETRY_WAIT_SECONDS_MAX = 0.2
 
+_QUERIES_MAX = 50_000
+"""Queries after which a connection is replaced by a new one, so that what it has cached does not grow on."""
+_IDLE_SECONDS_MAX = 300.0
+"""Time after which a connection that nobody uses is closed."""
+
 
 async def open_pool(
     dsn: str,
@@ -32,6 +43,7 @@ async def open_pool(
     size_max: int,
     size_min: int = 1,
     application_name: str = "turnledger",
+    acquire_timeout_seconds: float = 30,
     connect_timeout_seconds: float = 10,
     statement_timeout_seconds: float = 30,
     lock_timeout_seconds: float = 2,
@@ -43,7 +55,8 @@ async def open_pool(
     advisory locks): it is not reset when a connection is released, since that costs a round trip each time.
     An open transaction is still rolled back.
 
-    The limits go to the server as start-up parameters. A PgBouncer in between must be told to let them pass
+    Taking a connection raises `TimeoutError` when none has become free within `acquire_timeout_seconds`. The
+    other limits go to the server as start-up parameters. A PgBouncer in between must be told to let them pass
     (`ignore_startup_parameters`).
 
     Raises:
@@ -57,12 +70,20 @@ async def open_pool(
         # Our queries are short; compiling one takes longer than running it.
         "jit": "off",
     }
-    return await asyncpg.create_pool(
+    pool = _BoundedPool(
         dsn,
+        acquire_timeout_seconds=acquire_timeout_seconds,
         min_size=size_min,
         max_size=size_max,
+        max_queries=_QUERIES_MAX,
+        max_inactive_connection_lifetime=_IDLE_SECONDS_MAX,
+        connect=None,
+        setup=None,
         init=_prepare_connection,
         reset=_keep_session,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         timeout=connect_timeout_seconds,
         # The server's own limit comes first and leaves a usable connection; this one is for a server that is
         # gone.
@@ -70,6 +91,15 @@ async def open_pool(
         server_settings=limits,
         **connect_options(dsn),
     )
+    await pool
+    return pool
+
+
+async def close_pool(pool: Pool, *, seconds_max: float = 5) -> None:
+    """Close a pool when its connections are back; after `seconds_max` what still uses them is broken off."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds_max):
+            await pool.close()  # breaks them off itself when it is cut short
 
 
 def connect_options(dsn: str) -> dict[str, Any]:
@@ -99,6 +129,22 @@ async def retry_serialization(
             wait_seconds = min(_RETRY_WAIT_SECONDS * 2**attempt, _RETRY_WAIT_SECONDS_MAX)
             await asyncio.sleep(random.uniform(0, wait_seconds))  # noqa: S311  # no secret
     return await operation()
+
+
+class _BoundedPool(Pool):
+    """A pool whose every wait for a connection has a limit."""
+
+    def __init__(self, dsn: str, *, acquire_timeout_seconds: float, **options: Any) -> None:
+        super().__init__(dsn, **options)
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+
+    def acquire(self, *, timeout: float | None = None) -> "AcquireContext":
+        """Take a connection, as a context; the same limit holds for giving it back.
+
+        Raises:
+            TimeoutError: none has become free in time.
+        """
+        return super().acquire(timeout=self._acquire_timeout_seconds if timeout is None else timeout)
 
 
 async def _prepare_connection(conn: Connection) -> None:

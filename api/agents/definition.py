@@ -4,14 +4,16 @@ A definition without nodes is one node, called `START_NODE`, that is offered eve
 """
 
 import hashlib
-import math
-import re
-from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+
+from api.agents import bounds
+from api.agents.faults import DefinitionRefused, Fault, in_words
+
+__all__ = ["START_NODE", "Definition", "DefinitionRefused", "Fault", "digest", "parse"]
 
 START_NODE = "start"
 """The node that every session begins in."""
@@ -19,13 +21,6 @@ START_NODE = "start"
 SPEAKER_DEFAULT = "assistant"
 """Who speaks when the definition names nobody."""
 
-TEXT_BYTES_MAX = 32 * 1024
-MODEL_CHARACTERS_MAX = 200
-SPEAKER_CHARACTERS_MAX = 64
-CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX = 256, 10_000_000
-OUTPUT_TOKENS_MIN, OUTPUT_TOKENS_MAX = 1, 1_000_000
-TURN_SECONDS_MIN, TURN_SECONDS_MAX = 1, 3_600
-TEMPERATURE_MIN, TEMPERATURE_MAX = 0, 2
 ITERATIONS_DEFAULT = 8
 HOPS_DEFAULT = 4
 APPROVAL_SECONDS_DEFAULT = 7 * 24 * 3_600
@@ -220,46 +215,26 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return self.speaker or SPEAKER_DEFAULT
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a definition."""
-
-    pointer: str
-    """Where, as a JSON pointer into the definition (RFC 6901); the empty string is the whole of it."""
-    message: str
-    code: str
-    """`invalid_json required unknown_field wrong_type blank too_long too_small too_large invalid_characters
-    invalid_format`."""
-
-
-class DefinitionRefused(Exception):
-    """The definition has faults; all of them are told."""
-
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults))
-        self.faults = faults
-
-
 def parse(data: bytes | dict[str, Any]) -> Definition:
     """Read a definition from JSON, or from JSON already decoded.
 
     Raises:
-        DefinitionRefused: with every fault, in the order of the fields.
+        DefinitionRefused: with every fault, up to `bounds.FAULTS_MAX`: those of the fields in their order,
+            then those of the whole.
     """
-    value: Any = data
-    if isinstance(data, bytes):
-        try:
-            value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            fault = Fault(pointer="", message="This is not valid JSON.", code="invalid_json")
-            raise DefinitionRefused((fault,)) from None
+    # Imported late: the checks know the structs.
+    from api.agents.fields import check_definition
+    from api.agents.rules import check_rules
+
+    value = _decode(data)
     faults: list[Fault] = []
-    _check_object(value, "", _FIELDS, faults, required=("model",))
+    check_definition(value, faults)
+    check_rules(value, faults)
     if faults:
-        raise DefinitionRefused(tuple(faults))
-    definition = msgspec.convert(value, Definition)
-    if definition.limits == _NO_LIMITS:
-        # msgspec leaves a default out only when it is the very same object; the digest relies on that.
-        definition = msgspec.structs.replace(definition, limits=_NO_LIMITS)
+        raise DefinitionRefused(tuple(in_words(value, fault) for fault in faults[: bounds.FAULTS_MAX]))
+    definition: Definition = _with_defaults(msgspec.convert(value, Definition))
+    if len(msgspec.json.encode(definition)) > bounds.DEFINITION_BYTES_MAX:
+        raise _refused("too_large", f"This must be at most {bounds.DEFINITION_BYTES_MAX} bytes of JSON.")
     return definition
 
 
@@ -269,140 +244,54 @@ def digest(definition: Definition) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-_Check = Callable[[Any, str, list[Fault]], None]
-
-_MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}:[\x21-\x7e]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
-
-
-def _check_object(
-    value: Any,
-    pointer: str,
-    fields: dict[str, _Check],
-    faults: list[Fault],
-    *,
-    required: tuple[str, ...] = (),
-) -> None:
-    if not isinstance(value, dict):
-        faults.append(Fault(pointer=pointer, message="This must be an object.", code="wrong_type"))
-        return
-    faults.extend(
-        Fault(pointer=f"{pointer}/{name}", message="This is required.", code="required")
-        for name in required
-        if name not in value
-    )
-    for name, check in fields.items():
-        if name in value:
-            check(value[name], f"{pointer}/{name}", faults)
-    for name in value:
-        if name not in fields:
-            escaped = str(name).replace("~", "~0").replace("/", "~1")
-            message = f"There is no such field; there are {', '.join(fields)}."
-            faults.append(Fault(pointer=f"{pointer}/{escaped}", message=message, code="unknown_field"))
+def _decode(data: bytes | dict[str, Any]) -> Any:
+    value: Any = data
+    if isinstance(data, bytes):
+        # Nobody writes that much white space; checked before anything is made of it.
+        if len(data) > 4 * bounds.DEFINITION_BYTES_MAX:
+            raise _refused("too_large", f"This must be at most {bounds.DEFINITION_BYTES_MAX} bytes of JSON.")
+        try:
+            value = msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise _refused("invalid_json", "This is not valid JSON.") from None
+    if _is_too_deep(value):
+        message = f"Arrays and objects must not be more than {bounds.DEPTH_MAX} within each other."
+        raise _refused("too_deep", message)
+    return value
 
 
-def _check_text(value: Any, pointer: str, faults: list[Fault], *, may_be_blank: bool = True) -> None:
-    if not isinstance(value, str):
-        faults.append(Fault(pointer=pointer, message="This must be a string.", code="wrong_type"))
-    elif _NOT_STORABLE.search(value):
-        message = "This must contain neither U+0000 nor lone surrogates."
-        faults.append(Fault(pointer=pointer, message=message, code="invalid_characters"))
-    elif len(value.encode()) > TEXT_BYTES_MAX:
-        message = f"This must be at most {TEXT_BYTES_MAX} bytes of UTF-8."
-        faults.append(Fault(pointer=pointer, message=message, code="too_long"))
-    elif not may_be_blank and not value.strip():
-        faults.append(Fault(pointer=pointer, message="This must not be blank.", code="blank"))
+def _refused(code: str, message: str) -> DefinitionRefused:
+    return DefinitionRefused((Fault(pointer="", message=message, code=code),))
 
 
-def _check_model(value: Any, pointer: str, faults: list[Fault]) -> None:
-    before = len(faults)
-    _check_text(value, pointer, faults)
-    if len(faults) > before:
-        return
-    if len(value) > MODEL_CHARACTERS_MAX:
-        message = f"This must be at most {MODEL_CHARACTERS_MAX} characters."
-        faults.append(Fault(pointer=pointer, message=message, code="too_long"))
-    elif not _MODEL.fullmatch(value):
-        message = "This must be `provider:model`, as in `openai:gpt-5-mini` or `scripted:demo`."
-        faults.append(Fault(pointer=pointer, message=message, code="invalid_format"))
+def _is_too_deep(value: Any) -> bool:
+    pending = [(value, 1)]
+    while pending:
+        item, depth = pending.pop()
+        if isinstance(item, dict | list | tuple):
+            if depth > bounds.DEPTH_MAX:
+                return True
+            inner = item.values() if isinstance(item, dict) else item
+            pending += [(each, depth + 1) for each in inner]
+    return False
 
 
-def _check_greeting(value: Any, pointer: str, faults: list[Fault]) -> None:
-    if value is None:
-        return
-    if isinstance(value, str):
-        _check_text(value, pointer, faults, may_be_blank=False)
-    elif isinstance(value, dict):
-        _check_object(value, pointer, _GREETING_FIELDS, faults, required=("generate",))
-    else:
-        message = 'This must be a string, or an object like {"generate": true}.'
-        faults.append(Fault(pointer=pointer, message=message, code="wrong_type"))
+def _with_defaults(value: Any) -> Any:
+    """Put the very defaults in place of what equals them, throughout.
 
-
-def _check_generate(value: Any, pointer: str, faults: list[Fault]) -> None:
-    if value is not True:
-        message = "This must be true; leave the greeting out to have none."
-        faults.append(Fault(pointer=pointer, message=message, code="wrong_type"))
-
-
-def _check_speaker(value: Any, pointer: str, faults: list[Fault]) -> None:
-    before = len(faults)
-    if value is None:
-        return
-    _check_text(value, pointer, faults, may_be_blank=False)
-    if len(faults) > before:
-        return
-    if len(value) > SPEAKER_CHARACTERS_MAX:
-        message = f"This must be at most {SPEAKER_CHARACTERS_MAX} characters."
-        faults.append(Fault(pointer=pointer, message=message, code="too_long"))
-    elif _CONTROL.search(value):
-        message = "A name must be one line without control characters."
-        faults.append(Fault(pointer=pointer, message=message, code="invalid_characters"))
-
-
-def _number_check(low: float, high: float, *, whole: bool = False) -> _Check:
-    """A check for None or a number in low..high."""
-    noun = "a whole number" if whole else "a number"
-
-    def check(value: Any, pointer: str, faults: list[Fault]) -> None:
-        if value is None:
-            return
-        message = f"This must be {noun} from {low} to {high}."
-        is_whole = isinstance(value, int) and not isinstance(value, bool)  # a bool is an int to Python
-        is_fraction = isinstance(value, float) and math.isfinite(value)
-        if not is_whole and (whole or not is_fraction):
-            faults.append(Fault(pointer=pointer, message=message, code="wrong_type"))
-        elif value < low:
-            faults.append(Fault(pointer=pointer, message=message, code="too_small"))
-        elif value > high:
-            faults.append(Fault(pointer=pointer, message=message, code="too_large"))
-
-    return check
-
-
-def _optional_text(value: Any, pointer: str, faults: list[Fault]) -> None:
-    if value is not None:
-        _check_text(value, pointer, faults)
-
-
-def _check_limits(value: Any, pointer: str, faults: list[Fault]) -> None:
-    _check_object(value, pointer, _LIMIT_FIELDS, faults)
-
-
-_GREETING_FIELDS: dict[str, _Check] = {"generate": _check_generate, "instructions": _optional_text}
-
-_LIMIT_FIELDS: dict[str, _Check] = {
-    "context_tokens": _number_check(CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX, whole=True),
-    "output_tokens": _number_check(OUTPUT_TOKENS_MIN, OUTPUT_TOKENS_MAX, whole=True),
-    "turn_seconds": _number_check(TURN_SECONDS_MIN, TURN_SECONDS_MAX),
-}
-
-_FIELDS: dict[str, _Check] = {
-    "model": _check_model,
-    "instructions": _check_text,
-    "greeting": _check_greeting,
-    "speaker": _check_speaker,
-    "limits": _check_limits,
-    "temperature": _number_check(TEMPERATURE_MIN, TEMPERATURE_MAX),
-}
+    msgspec leaves a default out only when it is the same object, and `604800` read from JSON is another
+    one; the digest relies on defaults being left out.
+    """
+    if isinstance(value, tuple):
+        return tuple(_with_defaults(item) for item in value)
+    if not isinstance(value, msgspec.Struct):
+        return value
+    changed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(value):
+        given = getattr(value, field.name)
+        made = _with_defaults(given)
+        if made == field.default and type(made) in (type(field.default), float):
+            made = field.default
+        if made is not given:
+            changed[field.name] = made
+    return msgspec.structs.replace(value, **changed) if changed else value

@@ -11,7 +11,7 @@ from api.settings import Settings
 from api.store import Store
 from db import embedded
 from db.migrate import Applied, migrate, migrations_folder
-from db.pool import Pool, open_pool
+from db.pool import Pool, close_pool, open_pool
 
 
 @contextlib.asynccontextmanager
@@ -60,13 +60,14 @@ async def open_database(settings: Settings, *, application_name: str) -> AsyncIt
             dsn,
             size_max=settings.pool_size_max,
             application_name=application_name,
+            acquire_timeout_seconds=settings.pool_timeout_ms / 1000,
             statement_timeout_seconds=settings.statement_timeout_ms / 1000,
             lock_timeout_seconds=settings.lock_timeout_ms / 1000,
         )
         try:
             yield Database(pool, dsn)
         finally:
-            await pool.close()
+            await close_pool(pool)
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,14 @@
-"""Anthropic's Messages API. Its `input_tokens` leave out what the cache served; ours include it."""
+"""Anthropic's Messages API. Its `input_tokens` leave out what the cache served; ours include it.
+
+`api.models.anthropic_body` says what is asked.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from api.models import failures
+from api.models.anthropic_body import make_body
 from api.models.base import (
     Finished,
     FinishReason,
@@ -12,22 +16,21 @@ from api.models.base import (
     ModelErrorCode,
     ModelRequest,
     ModelUsage,
+    ReasoningDelta,
     StreamItem,
     TextDelta,
 )
-from api.models.limits import AdapterItem, CallLimits, limited
-from api.models.messages import alternating
+from api.models.limits import AdapterItem, CallLimits, CallPiece, limited
 from api.models.shapes import count_in, model_named, text_in
+from api.models.tool_calls import CallCollector
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-OUTPUT_TOKENS_DEFAULT = 4_096
-"""Anthropic demands an output limit; this one is sent where the request has none."""
-
 _STOP_REASONS = {
     "end_turn": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
+    "tool_use": FinishReason.TOOL_CALLS,
     "max_tokens": FinishReason.LENGTH,
     "model_context_window_exceeded": FinishReason.LENGTH,
     "refusal": FinishReason.FILTER,
@@ -61,28 +64,27 @@ class AnthropicClient:
         import httpx2
 
         counted: dict[str, int] = {}
+        calls = CallCollector()
         model = request.model
         stream: Any = None
         try:
-            stream = await sdk.messages.create(**_body(request))
+            stream = await sdk.messages.create(**make_body(request))
             async for event in stream:
-                kind, delta = text_in(event, "type"), getattr(event, "delta", None)
+                kind = text_in(event, "type")
                 if kind == "message_start":
                     message = getattr(event, "message", None)
                     model = model_named(message) or model
                     _count(getattr(message, "usage", None), counted)
-                elif kind == "content_block_delta" and text_in(delta, "type") == "text_delta":
-                    if text := text_in(delta, "text"):
-                        yield TextDelta(text)
+                elif kind in ("content_block_start", "content_block_delta"):
+                    if (item := _content(event, calls)) is not None:
+                        yield item
                 elif kind == "message_delta":
                     _count(getattr(event, "usage", None), counted)
-                    if reason := text_in(delta, "stop_reason"):
-                        yield Finished(
-                            usage=_usage(counted),
-                            finish_reason=_STOP_REASONS.get(reason, FinishReason.OTHER),
-                            model=model,
-                            provider=self.provider,
-                        )
+                    if reason := text_in(getattr(event, "delta", None), "stop_reason"):
+                        yield self._finished(reason, calls, counted, model)
+                if calls.is_too_long:
+                    yield self._finished("max_tokens", calls, counted, model)
+                    return
                 yield _usage(counted)
         except anthropic.APIStatusError as error:
             # An error told inside the stream comes with the stream's own status, 200.
@@ -113,6 +115,16 @@ class AnthropicClient:
             if stream is not None:
                 await stream.close()
 
+    def _finished(self, reason: str, calls: CallCollector, counted: dict[str, int], model: str) -> Finished:
+        finish_reason, asked = calls.ending(_STOP_REASONS.get(reason, FinishReason.OTHER))
+        return Finished(
+            usage=_usage(counted),
+            finish_reason=finish_reason,
+            model=model,
+            provider=self.provider,
+            tool_calls=asked,
+        )
+
     async def _connected_sdk(self) -> "AsyncAnthropic":
         async with self._sdk_lock:
             if self._sdk is None:
@@ -137,19 +149,22 @@ class AnthropicClient:
         )
 
 
-def _body(request: ModelRequest) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": request.model,
-        "max_tokens": request.output_tokens_max or OUTPUT_TOKENS_DEFAULT,
-        "messages": [{"role": e.role, "content": e.text} for e in alternating(request.messages)],
-        "stream": True,
-    }
-    if request.instructions:
-        body["system"] = request.instructions
-    if request.temperature is not None:
-        # No argument of the SDK any more, because newer models refuse it; older ones still take it.
-        body["extra_body"] = {"temperature": request.temperature}
-    return body
+def _content(event: Any, calls: CallCollector) -> AdapterItem:
+    """What a block of the answer begins with or goes on with; None where it is nothing to tell of."""
+    index = count_in(event, "index")
+    block, delta = getattr(event, "content_block", None), getattr(event, "delta", None)
+    if index is not None and text_in(block, "type") == "tool_use":
+        calls.begin(index=index, call_id=text_in(block, "id"), name=text_in(block, "name"))
+        return CallPiece()
+    kind = text_in(delta, "type")
+    if index is not None and kind == "input_json_delta":
+        calls.add_arguments(index, text_in(delta, "partial_json") or "")
+        return CallPiece()
+    if kind == "text_delta" and (text := text_in(delta, "text")):
+        return TextDelta(text)
+    if kind == "thinking_delta" and (text := text_in(delta, "thinking")):
+        return ReasoningDelta(text)
+    return None
 
 
 _COUNTERS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")

@@ -18,20 +18,27 @@ from api.models.base import (
     ModelErrorCode,
     ModelRequest,
     ModelUsage,
+    ReasoningDelta,
     StreamItem,
     TextDelta,
 )
 from api.models.text import StorableStream
 
-AdapterItem = TextDelta | Finished | ModelUsage | None
+
+class CallPiece(msgspec.Struct, frozen=True):
+    """A piece of a tool call came: the answer has begun, though there is nothing to show of it yet."""
+
+
+AdapterItem = TextDelta | ReasoningDelta | CallPiece | Finished | ModelUsage | None
 """Usage is what the provider has counted so far, which a later failure then tells. None is a sign of life
-without text: the model reasons, or the provider keeps the line open."""
+without text: the model reasons in silence, or the provider keeps the line open."""
 
 Attempt = Callable[[ModelRequest], AsyncGenerator[AdapterItem, None]]
 """Sends the request once."""
 
 _BACKOFF_SECONDS = 0.5
 _BACKOFF_SECONDS_MAX = 8.0
+_RETRY_AFTER_FACTOR_MAX = 1.25
 
 
 class CallLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,10 +48,10 @@ class CallLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     call_seconds: float = 120.0
     """The whole call: every attempt, every wait between them, the whole stream."""
     first_text_seconds: float = 120.0
-    """From sending the request to the first text, with no sign of life between: reasoning models are silent
-    for long."""
+    """From sending the request to the first text or tool call, with no sign of life between: reasoning
+    models are silent for long."""
     stall_seconds: float = 60.0
-    """Between two signs of life once the text has begun."""
+    """Between two signs of life once the text or a tool call has begun."""
     attempts_max: int = 3
     """How often a request is sent when the provider refuses it for now; 1 never repeats it."""
 
@@ -71,7 +78,8 @@ async def limited(
             ) as stream:
                 async for item in stream:
                     has_spoken = True
-                    yield item
+                    if not isinstance(item, CallPiece):
+                        yield item
         except ModelError as error:
             wait_seconds = _wait_seconds(error, attempt_number)
             ends_in_time = asyncio.get_running_loop().time() + wait_seconds < deadline
@@ -85,11 +93,11 @@ async def limited(
 
 async def _one_attempt(
     source: AsyncGenerator[AdapterItem, None], *, deadline: float, provider: str, limits: CallLimits
-) -> AsyncGenerator[StreamItem, None]:
+) -> AsyncGenerator[StreamItem | CallPiece, None]:
     loop = asyncio.get_running_loop()
     finished: Finished | None = None
     usage: ModelUsage | None = None
-    spoken = StorableStream()
+    spoken, thought = StorableStream(), StorableStream()
     wait_seconds = limits.first_text_seconds
     async with aclosing(source):
         while True:
@@ -118,10 +126,18 @@ async def _one_attempt(
                 wait_seconds = limits.stall_seconds
                 if text := spoken.feed(item.text):
                     yield TextDelta(text)
+            elif isinstance(item, ReasoningDelta):
+                if text := thought.feed(item.text):
+                    yield ReasoningDelta(text)
+            elif isinstance(item, CallPiece):
+                wait_seconds = limits.stall_seconds
+                yield item
             elif isinstance(item, Finished):
                 finished = item
             elif item is not None:
                 usage = item
+    if rest := thought.end():
+        yield ReasoningDelta(rest)
     if rest := spoken.end():
         yield TextDelta(rest)
     if finished is None:
@@ -131,8 +147,11 @@ async def _one_attempt(
 
 
 def _wait_seconds(error: ModelError, attempt_number: int) -> float:
-    """What the provider asked for, else a growing wait with some chance in it, so that callers spread."""
+    """What the provider asked for and a little more, else a growing wait; with some chance, so that callers
+    spread.
+    """
     if error.retry_after_seconds is not None:
-        return error.retry_after_seconds
+        # Everyone who was sent away at the same moment was told the same.
+        return error.retry_after_seconds * random.uniform(1, _RETRY_AFTER_FACTOR_MAX)  # noqa: S311 -- as below
     longest = min(_BACKOFF_SECONDS_MAX, _BACKOFF_SECONDS * 2 ** (attempt_number - 1))
     return random.uniform(longest / 2, longest)  # noqa: S311 -- spreads load, keeps no secret

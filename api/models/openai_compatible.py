@@ -1,7 +1,8 @@
 """Chat completions as OpenAI defined them, spoken to OpenAI or to any server that says the same.
 
 The stream is read tolerantly: usage may come after the finish reason, on the last text, or not at all;
-chunks may have no choices; fields may be missing.
+chunks may have no choices; fields may be missing; an answer with calls may finish with any reason.
+`api.models.openai_body` says what is asked, `api.models.tool_calls` how calls are put together.
 """
 
 import asyncio
@@ -16,18 +17,21 @@ from api.models.base import (
     ModelErrorCode,
     ModelRequest,
     ModelUsage,
+    ReasoningDelta,
     StreamItem,
     TextDelta,
 )
-from api.models.limits import AdapterItem, CallLimits, limited
-from api.models.messages import alternating
+from api.models.limits import AdapterItem, CallLimits, CallPiece, limited
+from api.models.openai_body import make_body
 from api.models.shapes import count_in, model_named, text_in
+from api.models.tool_calls import CallCollector
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _FINISH_REASONS = {
     "stop": FinishReason.STOP,
+    "tool_calls": FinishReason.TOOL_CALLS,
     "length": FinishReason.LENGTH,
     "content_filter": FinishReason.FILTER,
 }
@@ -43,10 +47,9 @@ class OpenAICompatibleClient:
         self._base_url = base_url
         self._api_key = api_key
         self._limits = limits
-        # OpenAI's reasoning models refuse `max_tokens`; of the compatible servers many know nothing else,
-        # and some ignore what they do not know, which would leave the output without a limit.
-        self._output_limit_field = "max_completion_tokens" if is_openai else "max_tokens"
         self._is_openai = is_openai
+        self._models_without_schema: set[str] = set()
+        """Those that have refused `response_format`."""
         self._sdk: AsyncOpenAI | None = None
         self._sdk_lock = asyncio.Lock()
 
@@ -66,24 +69,33 @@ class OpenAICompatibleClient:
 
         usage: ModelUsage | None = None
         finish_reason: FinishReason | None = None
+        calls = CallCollector()
         model = request.model
         stream: Any = None
         try:
-            stream = await sdk.chat.completions.create(**self._body(request))
+            stream = await self._begin(sdk, request)
             async for chunk in stream:
                 usage = _usage(chunk) or usage
                 model = model_named(chunk) or model
-                text, reason = _first_choice(chunk)
-                if text:
+                choice = _first_choice(chunk)
+                delta = getattr(choice, "delta", None)
+                if thought := text_in(delta, "reasoning_content") or text_in(delta, "reasoning"):
+                    yield ReasoningDelta(thought)
+                if text := text_in(delta, "content") or text_in(delta, "refusal"):
                     yield TextDelta(text)
-                if reason is not None:
+                if calls.feed(getattr(delta, "tool_calls", None)):
+                    yield CallPiece()
+                if (reason := text_in(choice, "finish_reason")) is not None:
                     finish_reason = _FINISH_REASONS.get(reason, FinishReason.OTHER)
-                if finish_reason is None:
+                if finish_reason is None and not calls.is_too_long:
                     yield usage
-                else:
-                    yield Finished(
-                        usage=usage, finish_reason=finish_reason, model=model, provider=self.provider
-                    )
+                    continue
+                ending, asked = calls.ending(finish_reason or FinishReason.LENGTH)
+                yield Finished(
+                    usage=usage, finish_reason=ending, model=model, provider=self.provider, tool_calls=asked
+                )
+                if calls.is_too_long:
+                    return
         except openai.APIStatusError as error:
             raise failures.from_answer(
                 provider=self.provider,
@@ -135,32 +147,26 @@ class OpenAICompatibleClient:
             default_headers=None if self._is_openai else foreign,  # type: ignore[arg-type]  # Omit is meant for it
         )
 
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        messages = [{"role": e.role, "content": e.text} for e in alternating(request.messages)]
-        if request.instructions:
-            # `developer` is OpenAI's newer word for it; servers everywhere know `system`.
-            messages.insert(0, {"role": "system", "content": request.instructions})
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if request.output_tokens_max is not None:
-            body[self._output_limit_field] = request.output_tokens_max
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        return body
+    async def _begin(self, sdk: "AsyncOpenAI", request: ModelRequest) -> Any:
+        """Send the request; once more in other words to a server that does not know `response_format`."""
+        import openai
+
+        takes_schema = request.model not in self._models_without_schema
+        body = make_body(request, is_openai=self._is_openai, takes_schema=takes_schema)
+        try:
+            return await sdk.chat.completions.create(**body)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if self._is_openai or "response_format" not in body or "response_format" not in str(error):
+                raise
+        self._models_without_schema.add(request.model)
+        body = make_body(request, is_openai=self._is_openai, takes_schema=False)
+        return await sdk.chat.completions.create(**body)
 
 
-def _first_choice(chunk: Any) -> tuple[str | None, str | None]:
-    """The text and the finish reason of a chunk, each None where it has none."""
+def _first_choice(chunk: Any) -> Any:
+    """None where there is none."""
     choices = getattr(chunk, "choices", None)
-    if not isinstance(choices, list) or not choices:
-        return None, None
-    delta = getattr(choices[0], "delta", None)
-    text = text_in(delta, "content") or text_in(delta, "refusal")
-    return text, text_in(choices[0], "finish_reason")
+    return choices[0] if isinstance(choices, list) and choices else None
 
 
 def _usage(chunk: Any) -> ModelUsage | None:

@@ -1,13 +1,31 @@
 """A model without a provider, for first runs, demonstrations and tests: no account, no network, no chance.
 
-The same conversation gets the same answer, always. Tokens are counted by `tokens.estimate_input_tokens` and
-`tokens.estimate_text_tokens`, so usage and cost are exact and can be checked by hand. The models:
+The same conversation gets the same answer, always. Tokens are counted by `api.models.tokens`, so usage and
+cost are exact and can be checked by hand. The models:
 
-    scripted:demo   talks about what the user said earlier in the messages that it was given
-    scripted:echo   repeats the user's last message
-    scripted:slow   as demo, with a pause of 50 ms before every delta
-    scripted:fail   fails as an overloaded provider does (status 503), before any text
-    scripted:break  speaks two deltas as demo does, then breaks off as a lost connection does
+    scripted:demo    talks about what the user said earlier in the messages that it was given
+    scripted:echo    repeats the user's last message
+    scripted:slow    as demo, with a pause of 50 ms before every delta
+    scripted:tools   calls the tools that the user's last message names, then tells what they answered
+    scripted:reason  as demo, and thinks aloud before, unless reasoning is `off`
+    scripted:fail    fails as an overloaded provider does (status 503), before any text
+    scripted:break   speaks two deltas as demo does, then breaks off as a lost connection does
+
+`tools` reads the message line by line; lines that are none of these mean nothing:
+
+    call lookup {"day": "monday"}   call a tool; what stands behind its name are the arguments, JSON or not
+    go booking                      call a tool without arguments; the end of its name will do, as for a
+                                    transition that is offered as `go_to_booking`
+    say One moment.                 say this before the calls
+    then                            what follows is for the next call of the model, when results are there
+    repeat                          do this step again and again, as long as tools are offered
+
+Asked for JSON by a schema, all but `echo` give a document that fits, with what the user told of themselves
+("My name is Ada") in the properties of these names. `tools` obeys three more lines:
+
+    answer {"name": "Ada"}          give this document, whether or not it fits
+    misfit                          give one that does not fit, in answer to this message
+    misfit always                   the same in answer to this message and all that follow
 
 An answer longer than `output_tokens_max` is cut at a word, with finish reason `length`.
 """
@@ -19,24 +37,28 @@ from collections.abc import AsyncGenerator, Sequence
 from api.models.base import (
     Finished,
     FinishReason,
-    Message,
     ModelError,
     ModelErrorCode,
     ModelRequest,
     ModelUsage,
+    ReasoningDelta,
     StreamItem,
     TextDelta,
 )
-from api.models.tokens import estimate_input_tokens, estimate_text_tokens, tokens_for_bytes
+from api.models.scripted_demo import converse, echo
+from api.models.scripted_tools import Line, document, play
+from api.models.tokens import (
+    estimate_call_tokens,
+    estimate_input_tokens,
+    estimate_text_tokens,
+    tokens_for_bytes,
+)
 
 PROVIDER = "scripted"
-MODELS = ("demo", "echo", "slow", "fail", "break")
+MODELS = ("demo", "echo", "slow", "tools", "reason", "fail", "break")
 
 _PAUSE_SECONDS = 0.05
 _DELTAS_BEFORE_BREAK = 2
-_QUOTED_CHARACTERS_MAX = 80
-_HEARD_CHARACTERS_MAX = 2_000
-"""`demo` listens to the beginning of each message only: searching 32 KiB for its phrases takes seconds."""
 
 
 class ScriptedClient:
@@ -52,38 +74,65 @@ class ScriptedClient:
         if request.model == "fail":
             raise _error(ModelErrorCode.PROVIDER_UNAVAILABLE, "The script `fail` always fails.", status=503)
 
-        answer = _echo(request.messages) if request.model == "echo" else _converse(request.messages)
-        spoken = ""
-        finish_reason = FinishReason.STOP
-        words = _words(answer)
+        line = _line(request)
+        thought = _thought(request)
+        for word in _words(thought):
+            yield ReasoningDelta(word)
+        words = _words(line.text)
+        words_that_fit = words
         if request.output_tokens_max is not None:
             words_that_fit = _fitting(words, request.output_tokens_max)
-            finish_reason = FinishReason.STOP if len(words_that_fit) == len(words) else FinishReason.LENGTH
-            words = words_that_fit
-        for count, word in enumerate(words):
+        is_cut = len(words_that_fit) < len(words)
+        spoken = ""
+        for count, word in enumerate(words_that_fit):
             if request.model == "break" and count == _DELTAS_BEFORE_BREAK:
                 raise _error(
                     ModelErrorCode.STREAM_BROKEN,
                     "The script `break` always breaks off.",
-                    usage=_usage(request, spoken),
+                    usage=_usage(request, Line(text=spoken), thought),
                 )
             if request.model == "slow":
                 await asyncio.sleep(_PAUSE_SECONDS)
             spoken += word
             yield TextDelta(word)
+        calls = () if is_cut else line.calls
+        finish_reason = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
         yield Finished(
-            usage=_usage(request, spoken),
-            finish_reason=finish_reason,
+            usage=_usage(request, Line(text=spoken, calls=calls), thought),
+            finish_reason=FinishReason.LENGTH if is_cut else finish_reason,
             model=request.model,
             provider=PROVIDER,
+            tool_calls=calls,
         )
 
     async def close(self) -> None:
         """There is nothing to release."""
 
 
-def _usage(request: ModelRequest, spoken: str) -> ModelUsage:
-    return ModelUsage(input_tokens=estimate_input_tokens(request), output_tokens=estimate_text_tokens(spoken))
+def _line(request: ModelRequest) -> Line:
+    if request.model == "echo":
+        return Line(text=echo(request.messages))
+    if request.model == "tools":
+        return play(request)
+    if request.answer_schema is not None:
+        return Line(text=document(request.answer_schema, request.messages))
+    return Line(text=converse(request.messages))
+
+
+def _thought(request: ModelRequest) -> str:
+    if request.model != "reason" or request.reasoning == "off":
+        return ""
+    return f"I was given {len(request.messages)} messages and answer the last one."
+
+
+def _usage(request: ModelRequest, line: Line, thought: str) -> ModelUsage:
+    reasoning_tokens = estimate_text_tokens(thought)
+    call_tokens = sum(estimate_call_tokens(call) for call in line.calls)
+    return ModelUsage(
+        input_tokens=estimate_input_tokens(request),
+        output_tokens=estimate_text_tokens(line.text) + call_tokens + reasoning_tokens,
+        reasoning_tokens=reasoning_tokens,
+    )
 
 
 def _error(
@@ -107,85 +156,3 @@ def _fitting(words: Sequence[str], tokens_max: int) -> list[str]:
             break
         fitting.append(word)
     return fitting
-
-
-def _echo(messages: Sequence[Message]) -> str:
-    said = _user_texts(messages)
-    return said[-1] if said else "There is nothing to repeat yet."
-
-
-def _converse(messages: Sequence[Message]) -> str:
-    """Greet, recall, or take note, in this order of preference."""
-    said = [text[:_HEARD_CHARACTERS_MAX] for text in _user_texts(messages)]
-    if not said:
-        return (
-            "Hello! I am the scripted demo model: I need no account, and I remember what you tell me in this "
-            'conversation. Try "My name is Ada", then ask "What is my name?".'
-        )
-    told_before = _facts(said[:-1])
-    if (asked := _ASKED.search(said[-1])) is not None:
-        return _recall(asked["topic"], _facts(said))
-    if news := _facts(said[-1:]):
-        learned = _listed([f"your {topic} is {value}" for topic, value in news.items()])
-        changed = [t for t in news if t in told_before and told_before[t] != news[t]]
-        before = _listed([f"{told_before[t]} as your {t}" for t in changed])
-        return f"Noted: {learned}." + (f" Before, you had given {before}." if changed else "")
-    if _ASKED_ALL.search(said[-1]) is not None:
-        if not told_before:
-            return "You have told me nothing about yourself in this conversation."
-        return f"You told me that {_listed([f'your {t} is {v}' for t, v in told_before.items()])}."
-    return _acknowledge(said, told_before)
-
-
-def _recall(topic: str, facts: dict[str, str]) -> str:
-    topic = " ".join(topic.lower().split())
-    if topic in facts:
-        return f"Your {topic} is {facts[topic]}."
-    return f"You have not told me your {topic} in this conversation."
-
-
-def _acknowledge(said: Sequence[str], facts: dict[str, str]) -> str:
-    name = f", {facts['name']}" if "name" in facts else ""
-    answer = f'You said: "{_quoted(said[-1])}"{name}.'
-    if len(said) == 1:
-        return f"{answer} That is the first message that I see in this conversation."
-    return f'{answer} That is message {len(said)} that I see; the one before was "{_quoted(said[-2])}".'
-
-
-_TOLD = re.compile(
-    r"\bmy (?P<topic>[a-z]+(?: [a-z]+){0,2}) is (?P<value>[^.,;!?\n]{1,60}?)(?= and my |[.,;!?\n]|$)",
-    re.IGNORECASE,
-)
-_TOLD_NAME = re.compile(r"\bcall me (?P<value>[^.,;!?\n]{1,60}?)(?= and my |[.,;!?\n]|$)", re.IGNORECASE)
-_ASKED = re.compile(
-    r"\b(?:what(?: is|'s|’s)|who is|tell me|do you (?:know|remember)) my "
-    r"(?P<topic>[a-z]+(?: [a-z]+){0,2}?)\s*(?:[?.!]|$)",
-    re.IGNORECASE,
-)
-_ASKED_ALL = re.compile(r"\bwhat\b.*\b(?:about me|(?:i|have i) (?:told|tell|said|say)\b)", re.IGNORECASE)
-
-
-def _facts(texts: Sequence[str]) -> dict[str, str]:
-    """What the user said of themselves, by topic; the newest word on a topic counts."""
-    facts: dict[str, str] = {}
-    for text in texts:
-        if _ASKED.search(text) is not None:
-            continue
-        for told in _TOLD.finditer(text):
-            facts[" ".join(told["topic"].lower().split())] = told["value"].strip()
-        for told in _TOLD_NAME.finditer(text):
-            facts["name"] = told["value"].strip()
-    return facts
-
-
-def _user_texts(messages: Sequence[Message]) -> list[str]:
-    return [message.text for message in messages if message.role == "user"]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(parts) if len(parts) <= 2 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _quoted(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _QUOTED_CHARACTERS_MAX else line[: _QUOTED_CHARACTERS_MAX - 1] + "…"

@@ -1,6 +1,8 @@
 """How many tokens a text is when no provider counted it: one rule for estimates and the scripted model."""
 
-from api.models.base import ModelRequest
+import msgspec
+
+from api.models.base import Message, ModelRequest, ToolCall, ToolSpec
 
 _BYTES_PER_TOKEN = 4
 _MESSAGE_TOKENS = 4
@@ -26,7 +28,30 @@ def estimate_message_tokens(text: str, name: str | None = None) -> int:
     return _MESSAGE_TOKENS + name_tokens + estimate_text_tokens(text)
 
 
+def estimate_call_tokens(call: ToolCall) -> int:
+    """The tool's name, the arguments and the frame around them."""
+    return estimate_message_tokens(call.name + call.arguments)
+
+
+def estimate_tool_tokens(tool: ToolSpec) -> int:
+    """What telling the model of a tool takes: name, description and schema."""
+    return estimate_message_tokens(tool.name + tool.description) + _estimate_json_tokens(tool.parameters)
+
+
+def estimate_whole_message_tokens(message: Message) -> int:
+    """Text, name and calls of a message of any role."""
+    return estimate_message_tokens(message.text, message.name) + sum(
+        estimate_call_tokens(call) for call in message.tool_calls
+    )
+
+
 def estimate_input_tokens(request: ModelRequest) -> int:
-    """Instructions (nothing, when there are none) and messages."""
+    """Instructions (nothing, when there are none), messages, tools, and the schema of the answer."""
     instructions = estimate_message_tokens(request.instructions) if request.instructions else 0
-    return instructions + sum(estimate_message_tokens(m.text, m.name) for m in request.messages)
+    schema = 0 if request.answer_schema is None else _estimate_json_tokens(request.answer_schema)
+    messages = sum(estimate_whole_message_tokens(message) for message in request.messages)
+    return instructions + schema + messages + sum(estimate_tool_tokens(tool) for tool in request.tools)
+
+
+def _estimate_json_tokens(value: object) -> int:
+    return tokens_for_bytes(len(msgspec.json.encode(value)))

@@ -2,10 +2,13 @@
 
 import msgspec
 from litestar import Response
+from msgspec import UnsetType
 
+from api.agents.diff import diff
 from api.routes import headers
 from api.routes.answers import respond, respond_stored
 from api.routes.calls import Call
+from api.routes.drafts import publish_draft
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_integer, read_uuid, write_page_token
 from api.routes.schemas.agents import (
@@ -14,10 +17,16 @@ from api.routes.schemas.agents import (
     AgentVersionView,
     AgentView,
     CreateAgent,
+    DefinitionFaults,
+    DifferenceView,
+    DiffQuery,
     PublishVersion,
+    ValidateDefinition,
+    VersionDiff,
     accept,
-    definition_view,
+    faults_of,
 )
+from api.routes.schemas.definitions import definition_view
 from api.routes.schemas.queries import PageQuery
 from api.store import Replay, StoredAnswer
 from api.store.agents import Agent, AgentVersion
@@ -88,6 +97,21 @@ async def get_agent(call: Call) -> Response[bytes]:
 
 @operation(
     "POST",
+    "/v1/agents/validate",
+    operation_id="validateDefinition",
+    tag="agents",
+    summary="Find what is wrong with a definition",
+    body=ValidateDefinition,
+    answers={200: Answer(description="Its faults; none when it can be published.", struct=DefinitionFaults)},
+)
+async def validate_definition(call: Call) -> Response[bytes]:
+    """Every fault at once. Nothing is written."""
+    command = await call.command(ValidateDefinition)
+    return respond(DefinitionFaults(faults=faults_of(command.body.definition)))
+
+
+@operation(
+    "POST",
     "/v1/agents/{agent_id}/versions",
     operation_id="publishAgentVersion",
     tag="agents",
@@ -96,15 +120,23 @@ async def get_agent(call: Call) -> Response[bytes]:
     answers={201: _PUBLISHED},
 )
 async def publish_agent_version(call: Call) -> Response[bytes]:
-    """Sessions keep the version that they began with."""
+    """Sessions keep the version that they began with.
+
+    With `draft_revision` the draft is published; 409 tells that it is at another revision, 422 that it has
+    faults.
+    """
     command = await call.command(PublishVersion)
-    result = await call.store.agents.publish_version(
-        command.caller,
-        call.path("agent_id"),
-        definition=accept(command.body.definition),
-        idempotency=command.idempotency,
-        render=_render,
-    )
+    agent_id, definition = call.path("agent_id"), command.body.definition
+    if isinstance(definition, UnsetType):
+        result = await publish_draft(call, command, render=_render)
+    else:
+        result = await call.store.agents.publish_version(
+            command.caller,
+            agent_id,
+            definition=accept(definition),
+            idempotency=command.idempotency,
+            render=_render,
+        )
     return _published(result)
 
 
@@ -150,13 +182,37 @@ async def get_agent_version(call: Call) -> Response[bytes]:
     return respond(_version_view(version))
 
 
+@operation(
+    "GET",
+    "/v1/agents/{agent_id}/versions/{version}/diff",
+    operation_id="diffAgentVersions",
+    tag="agents",
+    summary="Compare two versions of an agent",
+    query=DiffQuery,
+    answers={200: Answer(description="What has changed.", struct=VersionDiff)},
+)
+async def diff_agent_versions(call: Call) -> Response[bytes]:
+    """Nodes, tools, transitions and variables are matched by name; the order of the fields is kept."""
+    query, agent_id, number = call.query(DiffQuery), call.path("agent_id"), call.path_number("version")
+    organization_id = call.caller.organization_id
+    before = await call.store.agents.agent_version(organization_id, agent_id, number)
+    after = await call.store.agents.agent_version(organization_id, agent_id, query.to)
+    changes = tuple(
+        DifferenceView(pointer=found.pointer, before=found.before, after=found.after)
+        for found in diff(before.definition, after.definition)
+    )
+    return respond(VersionDiff(agent_id=before.agent_id, version=number, to=query.to, changes=changes))
+
+
 OPERATIONS = (
     create_agent,
     list_agents,
     get_agent,
+    validate_definition,
     publish_agent_version,
     list_agent_versions,
     get_agent_version,
+    diff_agent_versions,
 )
 
 

@@ -1,4 +1,7 @@
-"""Serving a file that is written while it is sent: one piece in memory at a time."""
+"""Serving a file that is written while it is sent: one piece in memory at a time.
+
+Without a place among the streams of this process only the header fields are sent, as HEAD asks for.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 from loguru import logger
 
 from api.routes.calls import Call
-from api.routes.streams import ABORT
+from api.routes.streams import ABORT, Place
 
 
 class Download(Response[bytes]):
@@ -22,6 +25,7 @@ class Download(Response[bytes]):
         call: Call,
         pieces: AsyncIterator[bytes],
         *,
+        place: Place | None,
         media_type: str,
         name: str,
         fields: Mapping[str, str],
@@ -32,7 +36,7 @@ class Download(Response[bytes]):
             **fields,
         }
         super().__init__(content=b"", media_type=media_type, headers=headers)
-        self._sending = _Sending(call, pieces, media_type=media_type, fields=headers)
+        self._sending = _Sending(call, pieces, place=place, media_type=media_type, fields=headers)
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         """Give what sends it."""
@@ -45,18 +49,23 @@ class _Sending(ASGIResponse):
     _should_set_content_length = False
 
     def __init__(
-        self, call: Call, pieces: AsyncIterator[bytes], *, media_type: str, fields: Mapping[str, str]
+        self,
+        call: Call,
+        pieces: AsyncIterator[bytes],
+        *,
+        place: Place | None,
+        media_type: str,
+        fields: Mapping[str, str],
     ) -> None:
         super().__init__(media_type=media_type, headers=dict(fields))
-        self._state = call.state
-        self._is_head = call.request.method == "HEAD"
+        self._send_seconds_max = call.state.settings.stream_send_seconds_max
+        self._place = place
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._state.stream_count += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.encode_headers()})
-            if not self._is_head:
+            if self._place is not None:
                 async with aclosing(cast(Any, self._pieces)) as pieces:
                     async for piece in pieces:
                         await self._send(send, piece, more=True)
@@ -67,8 +76,9 @@ class _Sending(ASGIResponse):
             if abort is not None:
                 abort["abort"]()
         finally:
-            self._state.stream_count -= 1
+            if self._place is not None:
+                self._place.give_back()
 
     async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
-        async with asyncio.timeout(self._state.settings.stream_send_seconds_max):
+        async with asyncio.timeout(self._send_seconds_max):
             await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -80,6 +80,8 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, Invalid((fault,)))
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
+        case store.DraftConflict():
+            return handle_api_error(request, StaleRevision.of_draft(error))
         case _:
             return handle_unforeseen(request, error)
 
@@ -132,6 +134,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     ApiError: handle_api_error,
     store.NotFound: handle_store_error,
     store.RevisionConflict: handle_store_error,
+    store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
     store.NothingToCorrect: handle_store_error,
     store.Inconsistent: handle_store_error,

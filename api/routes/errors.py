@@ -315,7 +315,7 @@ class Unavailable(ApiError):
 
 
 class StaleRevision(ApiError):
-    """The session is at another revision than the caller expected; nothing was changed."""
+    """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
 
     code = "stale-revision"
 
@@ -327,6 +327,7 @@ class StaleRevision(ApiError):
         changes: tuple[ConflictChange, ...],
         retry: Advice,
         document: Document | None = None,
+        subject: str = "session",
     ) -> None:
         self.expected_revision = expected_revision
         self.actual_revision = actual_revision
@@ -334,7 +335,7 @@ class StaleRevision(ApiError):
         self.retry = retry
         self.document = document
         super().__init__(
-            f"The session is at revision {actual_revision}, not {expected_revision}; nothing was changed."
+            f"The {subject} is at revision {actual_revision}, not {expected_revision}; nothing was changed."
         )
 
     @classmethod
@@ -346,6 +347,17 @@ class StaleRevision(ApiError):
             changes=changes_of(conflict.changes),
             retry=conflict.advice,
             document=document,
+        )
+
+    @classmethod
+    def of_draft(cls, conflict: store.DraftConflict) -> Self:
+        """Make the answer to a draft that is not the one that the caller has seen; 0 stands for none."""
+        return cls(
+            expected_revision=max(conflict.expected or 0, 0),
+            actual_revision=conflict.actual,
+            changes=(),
+            retry=Advice.REBASE,
+            subject="draft",
         )
 
     @property

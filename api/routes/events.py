@@ -11,7 +11,7 @@ from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.queries import EventListQuery
 from api.routes.schemas.sessions import EventPage, event_view
 from api.routes.sse import parse_event_id
-from api.routes.streams import EventStream, require_place, wants_stream
+from api.routes.streams import EventStream, Place, wants_stream
 from api.store.streaming import Cursor
 
 
@@ -62,5 +62,4 @@ async def _follow(call: Call, query: EventListQuery) -> Response[bytes]:
         cursor = Cursor(revision=revision if query.after is None else query.after)
     if call.request.method == "HEAD":
         return Response(content=b"", media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
-    require_place(call)
-    return EventStream(call, cursor)
+    return EventStream(call, cursor, place=Place(call))

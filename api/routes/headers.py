@@ -65,6 +65,7 @@ LAST_EVENT_ID = Header(
 )
 
 ETAG = Header(name="ETag", hint=str, description='The revision of the session, as `"7"`.')
+DRAFT_ETAG = Header(name="ETag", hint=str, description='The revision of the draft, as `"3"`.')
 LOCATION = Header(name="Location", hint=str, description="Where the new thing is read.")
 IDEMPOTENCY_REPLAYED = Header(
     name="Idempotency-Replayed",

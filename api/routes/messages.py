@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Response
+from loguru import logger
 
 from api.routes import headers
 from api.routes.answers import respond
@@ -21,10 +22,11 @@ from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
-from api.routes.streams import EventStream, require_place, wants_stream
+from api.routes.streams import EventStream, Place, wants_stream
 from api.session import ids
 from api.session.commands import IfActive
 from api.store import Delta, Done, Replay
+from api.store.errors import OUTAGES
 from api.store.streaming import Cursor
 
 _HEADERS = (
@@ -153,26 +155,33 @@ async def _make_turn(
     call: Call, command: Command[Any], do: Callable[[int | None], Awaitable[Done | Replay]]
 ) -> Response[bytes]:
     """Have the turn made, or join the one that the first call made; wait for it, and answer."""
-    is_stream = wants_stream(call)
-    if is_stream:
-        require_place(call)
-    result = await call.carry_out(command, call.path("session_id"), do)
+    session_id = call.path("session_id")
+    if wants_stream(call):
+        # Whoever finds no place is sent away before anything has changed.
+        with Place(call) as place:
+            return _stream(call, await call.carry_out(command, session_id, do), place)
+    result = await call.carry_out(command, session_id, do)
     assert result.turn_id is not None, "these commands make a turn"
     if isinstance(result, Replay):
         fields = {"Idempotency-Replayed": "true"}
-        if is_stream:
-            return _stream(call, result.turn_id, result.base_revision, fields)
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
     base_revision, fields = result.delta.session.revision - 1, warning_of(result.near_budgets)
-    if is_stream:
-        return _stream(call, result.turn_id, base_revision, {"ETag": etag_of(base_revision + 1), **fields})
     return await _join(call, result.turn_id, base_revision, delta=result.delta, fields=fields)
 
 
-def _stream(call: Call, turn_id: str, base_revision: int, fields: dict[str, str]) -> Response[bytes]:
+def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
     """Answer with all that the turn does and says, from its creation on."""
-    located = {"Location": f"/v1/sessions/{call.path('session_id')}/turns/{turn_id}"}
-    return EventStream(call, Cursor(revision=base_revision), turn_id=turn_id, fields=located | fields)
+    assert result.turn_id is not None, "these commands make a turn"
+    if isinstance(result, Replay):
+        base_revision = result.base_revision
+        fields = {"Idempotency-Replayed": "true"}
+    else:
+        base_revision = result.delta.session.revision - 1
+        fields = {"ETag": etag_of(base_revision + 1), **warning_of(result.near_budgets)}
+    fields["Location"] = f"/v1/sessions/{call.path('session_id')}/turns/{result.turn_id}"
+    return EventStream(
+        call, Cursor(revision=base_revision), place=place, turn_id=result.turn_id, fields=fields
+    )
 
 
 async def _join(
@@ -215,9 +224,14 @@ async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> boo
     until = loop.time() + wait_seconds
     with call.state.hub.listening(row) as listener:
         while True:
-            turn = await call.store.reading.turn(call.caller, session_id, turn_id)
-            if turn.state.is_final:
-                return True
+            try:
+                turn = await call.store.reading.turn(call.caller, session_id, turn_id)
+            except tuple(OUTAGES) as error:
+                # The message is written, and the caller is told so.
+                logger.warning("call waits for the database", turn_id=turn_id, error=repr(error))
+            else:
+                if turn.state.is_final:
+                    return True
             left_seconds = until - loop.time()
             if left_seconds <= 0 or call.state.is_stopping:
                 return False

@@ -11,6 +11,7 @@ from litestar.types import ExceptionHandlersMap
 from api.routes import (
     agents,
     budgets,
+    drafts,
     events,
     health,
     line,
@@ -39,6 +40,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.OPERATIONS,
     *previews.OPERATIONS,
     *agents.OPERATIONS,
+    *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *prices.OPERATIONS,
     *budgets.OPERATIONS,

@@ -61,12 +61,12 @@ class ConflictChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConflictProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
-    """The session is at another revision than the caller expected; nothing was changed."""
+    """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
 
     expected_revision: int
     actual_revision: int
     etag: str
-    """The ETag of the session as it stands."""
+    """The ETag of the session or draft as it stands; of a draft that is not there `"0"`."""
     changes: tuple[ConflictChange, ...]
     """The commits since the expected revision, in order; the first 50 where there are more."""
     retry: Advice

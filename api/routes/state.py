@@ -24,7 +24,7 @@ class RoutesState:
         self.is_stopping = False
         """Set when the service stops: calls that wait for a turn answer that it is under way, streams end."""
         self.stream_count = 0
-        """Event streams that are being served."""
+        """Event streams that are served, or about to be."""
         self.keys = KeyCache(store.access.caller_of, seconds=settings.key_cache_seconds)
         self.limits = Limits(
             text_bytes_max=settings.text_bytes_max,

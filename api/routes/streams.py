@@ -8,7 +8,8 @@ that a stream does, or that becomes of it, changes a turn.
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self, cast
 
 from litestar import Response
 from litestar.response.base import ASGIResponse
@@ -41,14 +42,39 @@ def wants_stream(call: Call) -> bool:
     return choose_media_type(accept, (JSON, EVENT_STREAM)) == EVENT_STREAM
 
 
-def require_place(call: Call) -> None:
-    """Refuse a stream that this process has no place for.
+class Place:
+    """One of the streams that this process serves at once, taken before a command that it is to show.
+
+    As a context it is given back when the block is left by an error; else the stream has it, until its end.
 
     Raises:
-        Unavailable: it serves as many as it may.
+        Unavailable: this process serves as many as it may.
     """
-    if call.state.stream_count >= call.state.settings.streams_max:
-        raise Unavailable("This server serves as many streams as it may; come again.")
+
+    def __init__(self, call: Call) -> None:
+        self._state = call.state
+        if self._state.stream_count >= self._state.settings.streams_max:
+            raise Unavailable("This server serves as many streams as it may; come again.")
+        self._state.stream_count += 1
+        self._is_taken = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Let another stream have it; once."""
+        if self._is_taken:
+            self._is_taken = False
+            self._state.stream_count -= 1
 
 
 class EventStream(Response[bytes]):
@@ -59,6 +85,7 @@ class EventStream(Response[bytes]):
         call: Call,
         cursor: Cursor,
         *,
+        place: Place,
         turn_id: str | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
@@ -66,12 +93,13 @@ class EventStream(Response[bytes]):
         super().__init__(content=b"", media_type=EVENT_STREAM, headers=headers)
         self._call = call
         self._cursor = cursor
+        self._place = place
         self._turn_id = turn_id
         self._fields = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         """Give what sends it."""
-        return _Sending(self._call, self._cursor, self._turn_id, self._fields)
+        return _Sending(self._call, self._cursor, self._place, self._turn_id, self._fields)
 
 
 class _Sending(ASGIResponse):
@@ -79,10 +107,13 @@ class _Sending(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, call: Call, cursor: Cursor, turn_id: str | None, fields: Mapping[str, str]) -> None:
+    def __init__(
+        self, call: Call, cursor: Cursor, place: Place, turn_id: str | None, fields: Mapping[str, str]
+    ) -> None:
         super().__init__(media_type=EVENT_STREAM, headers=dict(fields))
         self._call = call
         self._cursor = cursor
+        self._place = place
         self._turn_id = turn_id
         self._settings = call.state.settings
 
@@ -90,7 +121,6 @@ class _Sending(ASGIResponse):
         state, session_id = self._call.state, self._call.path("session_id")
         row = ids.from_wire(ids.Kind.SESSION, session_id)
         assert row is not None, "the store has found it"
-        state.stream_count += 1
         try:
             with state.hub.listening(row, hears_deltas=True) as listener:
                 leaving = asyncio.create_task(_until_gone(receive))
@@ -103,7 +133,7 @@ class _Sending(ASGIResponse):
                 finally:
                     leaving.cancel()
         finally:
-            state.stream_count -= 1
+            self._place.give_back()
 
     async def _send_all(self, send: Send, listener: Listener, leaving: "asyncio.Task[None]") -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.encode_headers()})

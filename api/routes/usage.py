@@ -25,7 +25,7 @@ from api.routes.schemas.usage import (
     usage_entry_chain,
     usage_entry_view,
 )
-from api.routes.streams import require_place
+from api.routes.streams import Place
 from api.session import ids
 from api.store import Replay, StoredAnswer
 from api.store.corrections import METERS, Corrected
@@ -197,10 +197,8 @@ async def export_usage(call: Call) -> Response[bytes]:
     off before is continued with `after`.
     """
     query = call.query(UsageExportQuery)
-    if call.request.method != "HEAD":
-        require_place(call)
-    head = (await call.store.reading.usage_totals(call.caller)).last_seq
     store, caller = call.store, call.caller
+    head = (await store.reading.usage_totals(caller)).last_seq
 
     async def pieces() -> AsyncIterator[bytes]:
         if top := usage_files.heading(query.format):
@@ -214,6 +212,7 @@ async def export_usage(call: Call) -> Response[bytes]:
     return Download(
         call,
         pieces(),
+        place=None if call.request.method == "HEAD" else Place(call),
         media_type=usage_files.MEDIA_TYPES[query.format],
         name=f"usage-{query.after + 1}-{head}.{query.format}",
         fields={"Turnledger-Ledger-Head": str(head)},

@@ -6,13 +6,15 @@ Schema of the same struct, the one that is published, name each fault. The codes
 
     missing unknown-field unknown-parameter repeated wrong-type not-allowed exactly-one-of
     blank too-short too-long too-large too-deep out-of-range malformed nul-character lone-surrogate
+
+and those of definitions: duplicate unknown-name unreachable invalid-template invalid-schema.
 """
 
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -43,6 +45,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A struct of which more is asked than a schema can say."""
+
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> Iterable[Fault]:
+        """Find what is wrong with a body, whatever else may be wrong with it."""
+        ...
 
 
 def decode_body(
@@ -80,6 +92,8 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
         raise Invalid(tuple(faults[:FAULTS_MAX]))
     if isinstance(value, dict):
         faults += _check_sizes(value, struct, limits)
+    judged = _judge(struct, value)
+    faults += judged
     try:
         made = msgspec.convert(value, struct)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
@@ -87,10 +101,12 @@ def decode_value(value: Any, struct: type[T], *, limits: Limits = DEFAULT_LIMITS
         first = error if isinstance(error, msgspec.ValidationError) else None
         # The published schema has the usual limits; of sizes only `limits` decides.
         sized = {f"/{name}" for name in _limited_fields(struct)}
+        # Of one place the judge's words are the better ones: they name more than the place.
+        told = {fault.pointer for fault in judged}
         faults += (
             fault
             for fault in schema_faults(value, struct, first)
-            if fault.code != "too-long" or fault.pointer not in sized
+            if fault.pointer not in told and (fault.code != "too-long" or fault.pointer not in sized)
         )
     else:
         if not faults:
@@ -106,6 +122,12 @@ def check_text(text: str, pointer: str) -> Iterator[Fault]:
         yield Fault(
             pointer=pointer, message="may not contain half of a surrogate pair", code="lone-surrogate"
         )
+
+
+def _judge(struct: Any, value: Any) -> tuple[Fault, ...]:
+    if not (isinstance(struct, Judged) and isinstance(value, dict)):
+        return ()
+    return tuple(struct.judge(value))
 
 
 def _check_values(value: Any, *, depth_max: int) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ its lease in time. Whoever holds waits for `lost` beside the work.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -58,21 +59,19 @@ async def _renew(
     lease_seconds: float,
     heartbeat_seconds: float,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    # Our clock counts from before the renewal was sent, so the lease never ends before we believe it does.
-    expires_at = loop.time() + lease_seconds
+    # Our clock counts from before the claim, or the renewal, was sent, so the lease never ends before we
+    # believe it does.
+    expires_at = claim.asked_at_seconds + lease_seconds
     wait_seconds = heartbeat_seconds
     while not hold.lost.is_set():
-        await listener.wait(seconds_max=wait_seconds)
-        sent_at = loop.time()
+        await listener.wait(seconds_max=min(wait_seconds, max(expires_at - time.monotonic(), 0)))
+        sent_at = time.monotonic()
         try:
-            async with asyncio.timeout_at(expires_at):
+            async with asyncio.timeout(expires_at - sent_at) as limit:
                 is_held = await running.heartbeat(claim, lease_seconds=lease_seconds)
-        except TimeoutError:
-            is_held = False
         except Exception as error:
             logger.warning("lease not renewed", run_id=str(claim.run_id), error=repr(error))
-            if loop.time() < expires_at:
+            if not limit.expired() and time.monotonic() < expires_at:
                 # The database may be back long before the next beat would be due, and the lease gone by then.
                 wait_seconds = heartbeat_seconds / _TRIES_PER_BEAT
                 continue

@@ -19,6 +19,11 @@ from api.runner.turn import TurnLimits, TurnRunner
 from api.store import Store
 from api.store.running import TURNS_UNLIMITED, Claim
 
+LET_GO_SECONDS_MAX = 5
+"""How long a process that stops waits for a claim, or for handing a turn back. When the database does not
+answer by then, the lease runs out instead.
+"""
+
 
 class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What this process takes on, and how long it waits for what."""
@@ -95,7 +100,10 @@ class Runner:
                     claim = await asyncio.shield(claiming)
                 except asyncio.CancelledError:
                     # A claim under way commits all the same; kept, the turn would wait out the lease.
-                    if (claim := await claiming) is not None:
+                    await asyncio.wait({claiming}, timeout=LET_GO_SECONDS_MAX)
+                    if not claiming.done():
+                        claiming.cancel()
+                    elif (claim := claiming.result()) is not None:
                         await self._hand_back(claim)
                     raise
                 if claim is None:
@@ -129,7 +137,8 @@ class Runner:
 
     async def _hand_back(self, claim: Claim) -> None:
         try:
-            await self._store.running.release(claim)
+            async with asyncio.timeout(LET_GO_SECONDS_MAX):
+                await self._store.running.release(claim)
         except Exception as error:
             logger.warning("turn not handed back", run_id=str(claim.run_id), error=repr(error))
 

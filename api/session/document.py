@@ -177,12 +177,25 @@ class Decision(StrEnum):
     DENIED = "denied"
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Something that went otherwise than the agent's definition intends, and that people should see."""
+
+    code: str
+    """`iteration_limit`, `hop_limit`, `tool_missing` or `extraction_failed`."""
+    message: str
+
+
 class Approval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A question to a person about one tool call; decided at most once."""
 
     id: str
+    asked_by: str
+    """The step of the model call that asked for the tool."""
+    call_index: int
+    """Which of that step's calls, 0-based."""
     step_id: str
-    """The step that the call is, or will be."""
+    """The step that the call will be once it is approved. There is no such step before, so an approval that
+    has been used shows by it."""
     tool: str
     arguments: dict[str, Any]
     arguments_digest: str
@@ -230,6 +243,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     steps: tuple[StepSummary, ...] = ()
     approvals: tuple[Approval, ...] = ()
     """All that were ever asked for in this turn, in order."""
+    notices: tuple[Notice, ...] = ()
     error: TurnError | None = None
     """None unless the turn failed."""
     usage: Usage | None = None

@@ -50,6 +50,17 @@ class RevisionConflict(Exception):
         self.advice = advice
 
 
+class DraftConflict(Exception):
+    """An agent's draft is not the one that the caller has seen; nothing has changed."""
+
+    def __init__(self, *, expected: int | None, actual: int) -> None:
+        super().__init__(f"the draft is at revision {actual}, not {expected}")
+        self.expected = expected
+        """0: that there is none; None: that there is one."""
+        self.actual = actual
+        """0: there is none."""
+
+
 class KeyReused(Exception):
     """The idempotency key belongs to a call with another method, path or body."""
 

@@ -4,6 +4,7 @@ Every write of a run is fenced by the session's epoch or by the run's own row, e
 call cost is always written.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -47,6 +48,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     """1 for the first run of a turn; rises only when a lease ran out."""
     epoch: int
+    asked_at_seconds: float = msgspec.field(default_factory=time.monotonic)
+    """On this process's monotonic clock, before the claim was sent: the lease is counted from later on."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +141,7 @@ class Running(Base):
         """
         async with self._pool.acquire() as conn:
             for _ in range(_CLAIM_ATTEMPTS_MAX):
+                asked_at_seconds = time.monotonic()
                 try:
                     row = await runs.claim(
                         conn,
@@ -148,7 +152,9 @@ class Running(Base):
                     )
                 except asyncpg.UniqueViolationError:
                     continue  # another runner took the same turn at this moment; others may wait
-                return None if row is None else Claim(**row._asdict())
+                if row is None:
+                    return None
+                return Claim(**row._asdict(), asked_at_seconds=asked_at_seconds)
         return None
 
     async def heartbeat(self, claim: Claim, *, lease_seconds: float) -> bool:

@@ -75,6 +75,9 @@ class Faults:
         points = [point for point in self._scenario.crash_points if CRASH_POINTS[point].where == role]
         while points:
             missing = [point for point in points if point not in self.tally.passed]
+            if not missing:
+                # From here on it is one harm among others, and leaves them time for turns.
+                await self._wait()
             # One that has died at a point is started anew for the next.
             node = next((node for node in nodes if not node.is_running), self._random.choice(nodes))
             await self._crash(node, self._random.choice(missing or points), nodes)

@@ -73,9 +73,9 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         finally:
             harming.cancel()
             await asyncio.gather(harming, return_exceptions=True)
-            clients.stop()
         calm_at = time.monotonic()
         await stage.calm_down()
+        clients.stop()
         if scenario.ends_with_one_worker:
             await stage.leave_one_worker()
         async with asyncio.timeout(_END_SECONDS_MAX):

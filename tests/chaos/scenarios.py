@@ -37,7 +37,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The same, of Postgres: without it nothing moves."""
     lease_seconds: int = LEASE_SECONDS
     ends_with_one_worker: bool = False
-    """At the end every worker is killed, and one that was never told of their turns must find them."""
+    """At the end all workers are killed at work, and one that knows nothing of their turns must find them."""
     quiet_seconds_max: float = 60
     """Time in which every turn must be final after the last fault."""
 
@@ -127,9 +127,10 @@ SCENARIOS = {
         _TARGETED,
         manners=_waiting(_SLOW),
         kills_workers=True,
-        # Longer than a worker takes to start: its first look finds nothing.
-        lease_seconds=8,
+        # Longer than a worker takes to start and to carry out what waits: no sign leads it to the rest.
+        lease_seconds=12,
         ends_with_one_worker=True,
+        quiet_seconds_max=30,
     ),
     "deaths-before-the-commit": msgspec.structs.replace(
         _TARGETED,
@@ -139,11 +140,13 @@ SCENARIOS = {
     ),
     "cut-streams": msgspec.structs.replace(
         _TARGETED,
-        conversations=4,
+        # So few commits beside the deltas that none of them carries these to the disk in passing.
+        conversations=2,
         clients_each=1,
+        turns_min=4,
         kills_postgres=True,
         postgres_seconds=3,
-        manners=_waiting(_SLOW),
+        manners=_waiting("words=120 delay_ms=50"),
         seconds_min=30,
         seconds_max=30,
     ),

@@ -26,8 +26,21 @@ from tests.chaos.postgres import Postgres
 from tests.chaos.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS_MAX = 60
+READY_SECONDS_MAX = 120
+_RESTART_SECONDS = 0.3
+_TAKEN_SECONDS_MAX = 5
 _MODEL = "openai:gpt-5-mini"
+
+_ANYTHING_UNDER_WAY = """
+SELECT EXISTS (SELECT FROM turns WHERE state = 'pending')
+    OR EXISTS (SELECT FROM runs WHERE state = 'running')
+"""
+
+_ANY_TURN_WAITS = """
+SELECT EXISTS (SELECT FROM turns t
+                WHERE t.state = 'pending'
+                  AND NOT EXISTS (SELECT FROM runs r WHERE r.turn_id = t.id AND r.state = 'running'))
+"""
 
 _SETTINGS = {
     "TURNLEDGER_HEARTBEAT_SECONDS": "1",
@@ -118,9 +131,11 @@ class Node:
         """
         deadline = time.monotonic() + READY_SECONDS_MAX
         while time.monotonic() < deadline:
+            has_ended = not self.is_running
             if self.passed() is not None or self._has_said_ready():
                 return
-            if not self.is_running:
+            if has_ended:
+                await asyncio.sleep(_RESTART_SECONDS)
                 self.start(crash=self._crash)
             await asyncio.sleep(0.05)
         raise AssertionError(f"{self.name} did not become ready: see {self.log}")
@@ -212,7 +227,10 @@ class Stage:
             await node.ready()
 
     async def leave_one_worker(self) -> None:
-        """Kill them all, and start one that knows nothing of their turns."""
+        """Kill them all in the midst of their turns, and start one that knows nothing of those."""
+        deadline = time.monotonic() + _TAKEN_SECONDS_MAX
+        while await self._ask(_ANY_TURN_WAITS) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
         for node in self.workers:
             node.kill()
         self.workers[0].start()
@@ -223,15 +241,7 @@ class Stage:
         began_at = time.monotonic()
         while time.monotonic() - began_at < seconds_max:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                conn = await asyncpg.connect(self.postgres.dsn, ssl=False)
-                try:
-                    busy = await conn.fetchval(
-                        "SELECT EXISTS (SELECT FROM turns WHERE state = 'pending')"
-                        " OR EXISTS (SELECT FROM runs WHERE state = 'running')"
-                    )
-                finally:
-                    await conn.close()
-                if not busy:
+                if not await self._ask(_ANYTHING_UNDER_WAY):
                     return time.monotonic() - began_at
             await asyncio.sleep(0.2)
         return None
@@ -295,6 +305,13 @@ class Stage:
             proxy = Proxy(node.port, seed=self._random.random().__hash__(), cut=0.01, delay=0.02, drop=0.02)
             await self._add(proxy)
             self.addresses.append(f"http://127.0.0.1:{proxy.port}")
+
+    async def _ask(self, question: str) -> bool:
+        conn = await asyncpg.connect(self.postgres.dsn, ssl=False)
+        try:
+            return bool(await conn.fetchval(question))
+        finally:
+            await conn.close()
 
     async def _add(self, proxy: Proxy) -> None:
         proxy.is_bad = self._network

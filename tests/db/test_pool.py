@@ -1,10 +1,12 @@
 """The pool passes JSON through untouched, and one helper retries what Postgres broke."""
 
+import asyncio
+
 import asyncpg
 import msgspec
 import pytest
 
-from db.pool import open_pool, retry_serialization
+from db.pool import close_pool, open_pool, retry_serialization
 
 # Key order, spacing, a repeated key and an escape: all that jsonb would lose.
 WRITTEN = b'{"b": 1,  "a": [1.50, "\\u00e4"], "b": 2}'
@@ -112,3 +114,40 @@ async def test_other_errors_are_not_retried() -> None:
         await retry_serialization(operation, attempts_max=3)
 
     assert attempts == 1
+
+
+async def test_who_waits_for_a_connection_is_turned_away_in_time(database_url: str) -> None:
+    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=0.1) as pool:
+        async with pool.acquire():
+            with pytest.raises(TimeoutError):
+                await pool.fetchval("SELECT 1")
+            with pytest.raises(TimeoutError):
+                await pool.acquire()
+
+        assert await pool.fetchval("SELECT 1") == 1, "the connection came back"
+
+
+async def test_a_connection_that_becomes_free_in_time_is_taken(database_url: str) -> None:
+    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=30) as pool:
+        async with pool.acquire():
+            waiting = [asyncio.create_task(pool.fetchval("SELECT 1")) for _ in range(3)]
+            waiting[0].cancel()
+
+        assert await asyncio.gather(*waiting[1:]) == [1, 1]
+
+
+async def test_a_pool_is_closed_in_time_whatever_its_connections_do(database_url: str) -> None:
+    pool = await open_pool(database_url, size_max=1)
+    busy = asyncio.create_task(pool.execute("SELECT pg_sleep(20)"))
+    async with asyncio.timeout(10):
+        async with await open_pool(database_url, size_max=1) as other:
+            while not await other.fetchval(_SLEEPING):
+                await asyncio.sleep(0.01)
+
+        await close_pool(pool, seconds_max=0.1)
+
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await busy
+
+
+_SLEEPING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%')"

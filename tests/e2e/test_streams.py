@@ -14,12 +14,13 @@ import pytest
 
 from tests.e2e.services import ServiceProcess, serving
 from tests.event_streams import Received, following, names, text_of
-from tests.providers.server import FakeProvider
+from tests.providers.server import FakeProvider, Plan
 
 _RESUMES = 210
 _READERS = 6
 _SECONDS_MAX = 90
 _END_SECONDS_MAX = 1
+_LONG_LEASE_SECONDS = 60
 FAST = {
     "TURNLEDGER_LEASE_SECONDS": "2",
     "TURNLEDGER_HEARTBEAT_SECONDS": "0.5",
@@ -207,6 +208,44 @@ async def test_a_worker_answers_what_a_service_without_runners_takes_and_drains_
             assert "worker stopped" in worker.output
             assert "Traceback" not in worker.output
     assert text_of(received, turn_id) == "Noted: your name is Ada."
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+async def test_a_turn_that_does_not_end_in_time_is_handed_back_and_goes_on_elsewhere(
+    data_dir: Path, command: str
+) -> None:
+    async with FakeProvider() as provider, asyncio.timeout(_SECONDS_MAX):
+        provider.plans.extend([Plan(stall_after=1), Plan(text="Here I am.")])
+        environ = {
+            "TURNLEDGER_MODEL_PROVIDERS": f"fake={provider.base_url}/v1",
+            "TURNLEDGER_SHUTDOWN_GRACE_SECONDS": "1",
+            "TURNLEDGER_LEASE_SECONDS": str(_LONG_LEASE_SECONDS),
+        }
+        with (
+            serving(data_dir, "--runners", "0", environ=environ) as service,
+            serving(data_dir, environ=environ, command=command) as first,
+        ):
+            await asyncio.to_thread(service.wait_until_ready)
+            await asyncio.to_thread(
+                first.wait_until_ready if command == "serve" else first.wait_until_it_works
+            )
+            async with calling(service) as client:
+                session = await open_session(client, "fake:any")
+                turn_id = await say(client, session, "Are you there?")
+                async with following(client, f"/sessions/{session['id']}/events?after=1") as stream:
+                    received = await stream.until("turn.delta")
+                    began = time.monotonic()
+                    first.signal(signal.SIGTERM)
+                    assert await asyncio.to_thread(first.wait) == 0
+                    with serving(data_dir, environ=environ, command="worker"):
+                        received += await stream.until("turn.completed")
+                    seconds = time.monotonic() - began
+                entries = (await client.get("/usage/entries")).json()["items"]
+
+    assert seconds < _LONG_LEASE_SECONDS, "nobody waited for the lease to end"
+    assert "turn.restarted" in names(received)
+    assert text_of(received, turn_id) == "Here I am."
+    assert [(entry["outcome"], entry["attempt"]) for entry in entries] == [("cancelled", 1), ("completed", 1)]
 
 
 def test_a_worker_without_runners_is_refused(data_dir: Path) -> None:

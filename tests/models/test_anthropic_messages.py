@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from api.models.anthropic_messages import OUTPUT_TOKENS_DEFAULT
+from api.models.anthropic_body import OUTPUT_TOKENS_DEFAULT
 from api.models.base import ModelErrorCode
 from api.models.registry import Models
 from tests.models.calls import call

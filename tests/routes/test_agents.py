@@ -1,6 +1,7 @@
 """Agents over HTTP."""
 
 from db.pool import Pool
+from tests.agents.recipes import NODES, changed
 from tests.routes.service import serving
 
 DEFINITION = {
@@ -87,3 +88,59 @@ async def test_every_fault_of_a_definition_is_named(pool: Pool) -> None:
     assert response.status_code == 422
     assert {"/name", "/definition/model", "/definition/temperature"} <= pointers
     assert any(pointer.startswith("/definition/greeting") for pointer in pointers)
+
+
+async def test_a_definition_with_nodes_and_tools_is_published_and_shown_as_it_was(pool: Pool) -> None:
+    async with serving(pool) as api:
+        made = await api.post("/v1/agents", {"name": "Clinic", "definition": NODES}, status=201)
+        read = await api.get(f"/v1/agents/{made['agent_id']}/versions/1")
+
+    assert read["definition"] == NODES
+
+
+async def test_faults_of_the_schema_and_of_the_judge_are_told_together_in_words(pool: Pool) -> None:
+    recipe = changed("/nodes/1/transitions/0/to", "nowhere")
+    recipe["nodes"][2]["end"] = "yes"
+    async with serving(pool) as api:
+        refused = await api.call("POST", "/v1/agents", {"definition": recipe})
+
+    told = {fault["pointer"]: fault for fault in refused.json()["errors"]}
+    assert refused.status_code == 422
+    assert told.keys() == {"/name", "/definition/nodes/1/transitions/0/to", "/definition/nodes/2/end"}
+    fault = told["/definition/nodes/1/transitions/0/to"]
+    assert fault["message"] == "Node `booking`, transition `back`, `to`: There is no node of this name."
+    assert fault["code"] == "unknown-name"
+
+
+async def test_a_definition_is_judged_without_being_written(pool: Pool) -> None:
+    async with serving(pool) as api:
+        good = await api.post("/v1/agents/validate", {"definition": NODES})
+        bad = await api.post("/v1/agents/validate", {"definition": changed("/nodes/2/name", "start")})
+        agents = await api.get("/v1/agents")
+
+    assert good == {"faults": []}
+    assert [(fault["pointer"], fault["code"]) for fault in bad["faults"]] == [
+        ("/nodes/2/name", "duplicate"),
+        ("/nodes/0/transitions/1/to", "unknown-name"),
+    ]
+    assert len(agents["items"]) == 1
+
+
+async def test_two_versions_are_compared(pool: Pool) -> None:
+    async with serving(pool) as api:
+        path = f"/v1/agents/{api.world.agent.id}/versions"
+        await api.post(path, {"definition": NODES}, status=201)
+        await api.post(path, {"definition": changed("/nodes/1/instructions", "Look.")}, status=201)
+
+        there = await api.get(f"{path}/2/diff?to=3")
+        back = await api.get(f"{path}/3/diff?to=2")
+        same = await api.get(f"{path}/2/diff?to=2")
+        first = await api.get(f"{path}/1/diff?to=2")
+        missing = await api.call("GET", f"{path}/2/diff?to=4")
+
+    change = {"pointer": "/nodes/booking/instructions", "before": "Find a slot.", "after": "Look."}
+    assert (there["version"], there["to"], there["changes"]) == (2, 3, [change])
+    assert back["changes"] == [{**change, "before": "Look.", "after": "Find a slot."}]
+    assert same["changes"] == []
+    assert {"pointer": "/greeting", "after": NODES["greeting"]} in first["changes"]
+    assert missing.status_code == 404

@@ -62,6 +62,8 @@ VALID: dict[str, dict[str, Any]] = {
     },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
+    "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
+    "validateDefinition": {"definition": {"model": "scripted:echo"}},
 }
 
 WRONG: list[Any] = ["\x00", "a\x00b", "\ud800", 10**30, -1, 1.5, True, [], [1], float("nan"), float("inf")]

@@ -136,6 +136,28 @@ async def test_a_message_may_wait_in_the_queue_or_interrupt(pool: Pool) -> None:
     assert [turn["state"] for turn in document["turns"]] == ["cancelled", "cancelled", "pending"]
 
 
+async def test_queued_turns_are_shown_and_at_most_eight_wait(pool: Pool) -> None:
+    async with serving(pool) as api:
+        session = await api.append(await api.session(), "0")
+        path = f"/v1/sessions/{session['id']}"
+        for number in range(1, 9):
+            session = await api.append(session, str(number), if_active="enqueue")
+        ninth = await api.call(
+            "POST", f"{path}/messages", {"text": "9", "expected_revision": 10, "if_active": "enqueue"}
+        )
+        document = await api.get(path)
+        events = (await api.get(f"{path}/events"))["items"]
+
+    turns = document["turns"]
+    assert (ninth.status_code, ninth.json()["code"]) == (409, "queue-full")
+    assert [turn["user_message"]["text"] for turn in turns] == [str(number) for number in range(9)]
+    assert {turn["state"] for turn in turns} == {"pending"}
+    assert document["active_turn_id"] == turns[0]["id"]
+    assert [event["effects"] for event in events[1:]] == [
+        [{"type": "turn.created", "turn_id": turn["id"]}] for turn in turns
+    ]
+
+
 async def test_regenerate_answers_again_with_other_words(pool: Pool) -> None:
     async with serving(pool) as api, turns_running(api.world):
         session = await api.session()

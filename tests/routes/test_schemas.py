@@ -9,14 +9,9 @@ import pytest
 
 from api.agents import definition as agents
 from api.routes.errors import Invalid
-from api.routes.schemas.agents import (
-    CreateAgent,
-    Definition,
-    Greeting,
-    Limits,
-    accept,
-    definition_view,
-)
+from api.routes.schemas import definitions
+from api.routes.schemas.agents import CreateAgent, accept
+from api.routes.schemas.definitions import Definition, Greeting, definition_view
 from api.routes.schemas.sessions import (
     TurnView,
     discarded_future_view,
@@ -250,11 +245,10 @@ def test_a_future_counts_its_own_turns() -> None:
 
 
 def test_the_wire_and_the_judge_know_the_same_definition() -> None:
-    for wire, judged in (
-        (Definition, agents.Definition),
-        (Greeting, agents.Greeting),
-        (Limits, agents.Limits),
-    ):
+    for wire in vars(definitions).values():
+        if not (isinstance(wire, type) and wire.__module__ == definitions.__name__):
+            continue
+        judged = getattr(agents, wire.__name__)
         assert wire.__struct_fields__ == judged.__struct_fields__
         assert [field.required for field in msgspec.structs.fields(wire)] == [
             field.required for field in msgspec.structs.fields(judged)

@@ -38,7 +38,7 @@ FIRST = [
 ]
 """While there is what they need: a discarded future and an unfinished turn."""
 
-LAST = ["putBudget", "deleteBudget", "endSession", "deleteSession"]
+LAST = ["putBudget", "deleteBudget", "endSession", "deleteSession", "discardAgentDraft"]
 """After these nothing else would succeed; a budget may well leave nothing for further turns."""
 
 CHECKS = [
@@ -86,6 +86,9 @@ class Served:
             )
             await paid_turn(world, session.id)
             await world.append(session.id, 10)
+            await world.store.agents.save_draft(
+                world.caller, world.agent.id, definition={"model": "scripted:echo"}, expected=0
+            )
             document = await world.store.reading.document(world.caller, session.id)
             key = await world.store.access.create_key(world.organization_id, name="t")
             self.secret = key.secret

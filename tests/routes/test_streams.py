@@ -214,6 +214,37 @@ async def test_more_streams_than_the_limit_are_sent_away_and_come_back_later(poo
     assert listed.json()["revision"] == 1, "a message that was sent away is not there"
 
 
+async def test_a_burst_takes_no_more_places_than_there_are(pool: Pool) -> None:
+    async with served(pool, streams_max=3) as server, contextlib.AsyncExitStack() as stack:
+        paths = [await server.session() for _ in range(12)]
+
+        async def ask(path: str) -> int:
+            request = server.client.build_request(
+                "POST", f"{path}/messages", json={"text": "Hello", "expected_revision": 1}, headers=ACCEPT
+            )
+            response = await server.client.send(request, stream=True)
+            stack.push_async_callback(response.aclose)
+            return response.status_code
+
+        answers = await asyncio.gather(*(ask(path) for path in paths))
+        documents = [(await server.client.get(path)).json() for path in paths]
+
+    assert sorted(answers) == [200] * 3 + [503] * 9
+    assert [document["revision"] for document in documents] == [
+        2 if answer == 200 else 1 for answer in answers
+    ]
+
+
+async def test_a_command_that_is_refused_keeps_no_place(pool: Pool) -> None:
+    async with served(pool, streams_max=1) as server:
+        path = await server.session()
+        body = {"text": "Hello", "expected_revision": 7}
+        refused = [await server.client.post(f"{path}/messages", json=body, headers=ACCEPT) for _ in range(2)]
+
+    assert [response.status_code for response in refused] == [409, 409]
+    assert server.state.stream_count == 0
+
+
 async def test_a_revoked_key_keeps_no_stream(pool: Pool) -> None:
     async with served(pool, stream_comment_seconds=0.1, key_cache_seconds=0) as server:
         path = await server.session()
@@ -254,7 +285,7 @@ async def test_a_message_is_answered_with_its_turn_alone_to_the_end(pool: Pool) 
     assert again == received
 
 
-async def test_regenerate_and_retry_are_answered_with_the_new_turns_stream(pool: Pool) -> None:
+async def test_regenerate_is_answered_with_the_new_turns_stream(pool: Pool) -> None:
     async with served(pool) as server, turns_running(server.world):
         path = await server.session()
         turn_id = (await server.message(path, 1))["turn_id"]
@@ -270,6 +301,26 @@ async def test_regenerate_and_retry_are_answered_with_the_new_turns_stream(pool:
 
     assert names(received) == ["turn.created", "turn.delta", "turn.completed", "end"]
     assert text_of(received) == "Other words"
+
+
+async def test_retry_is_answered_with_the_new_turns_stream(pool: Pool) -> None:
+    async with served(pool) as server:
+        path = await server.session()
+        turn_id = (await server.message(path, 1, "Never mind"))["turn_id"]
+        await server.client.post(f"{path}/turns/{turn_id}/cancel", json={})
+        async with (
+            turns_running(server.world),
+            following(
+                server.client,
+                f"{path}/turns/{turn_id}/retry",
+                method="POST",
+                body={"expected_revision": 3},
+            ) as stream,
+        ):
+            received = await stream.rest()
+
+    assert names(received) == ["turn.created", "turn.delta", "turn.completed", "end"]
+    assert text_of(received) == "Never mind"
 
 
 @pytest.mark.parametrize("how", ["cancel", "rewind", "end"])

@@ -21,10 +21,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "cancelTurn": {},
     "correctUsageEntry": {"reason": "Mine", "cost": "0"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
+    "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 0},
 }
 QUERIES = {
     "previewRewind": "?to=start",
     "previewRestore": "?ordinal=1",
+    "diffAgentVersions": "?to=1",
 }
 
 SCOPED = [operation for operation in OPERATIONS if operation.path_parameters]

@@ -152,6 +152,25 @@ async def test_a_turn_handed_back_at_shutdown_is_finished_by_the_next_runner(poo
     assert [(e.outcome, e.attempt) for e in entries] == [("cancelled", 1), ("completed", 1)]
 
 
+async def test_a_turn_whose_runs_are_lost_three_times_fails_and_is_not_tried_again(pool: Pool) -> None:
+    world = await make_world(pool, definition=Definition(model="scripted:echo"))
+    session = (await world.session()).session
+    turn_id = (await world.append(session.id, 1)).turns[0].id
+    for attempt in (1, 2, 3):
+        claim = await world.store.running.claim(runner="dead", lease_seconds=15)
+        assert claim is not None
+        assert claim.attempt == attempt
+        await pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
+
+    async with running(world):
+        turn = await until_final(world, session.id, turn_id)
+
+    assert turn.state is TurnState.FAILED
+    assert turn.error is not None
+    assert turn.error.code == "attempts_exhausted"
+    assert await pool.fetchval("SELECT count(*) FROM steps") == 0, "no model was called"
+
+
 async def test_a_generated_greeting_is_made_by_the_model(pool: Pool) -> None:
     definition = Definition(model="scripted:demo", greeting=Greeting(generate=True))
     world = await make_world(pool, definition=definition)

@@ -40,7 +40,7 @@ async def test_a_healthy_database_has_no_findings(pool: Pool) -> None:
     assert await findings(world) == {}
 
 
-_FAULTS = {
+FAULTS = {
     "ledger density": "UPDATE organization_ledgers SET last_seq = last_seq + 1",
     "organization totals": "UPDATE organization_ledgers SET output_tokens = output_tokens + 1",
     "session totals": "UPDATE session_totals SET cost = cost + 0.01",
@@ -75,17 +75,18 @@ _FAULTS = {
     "text of deleted sessions": "UPDATE sessions SET deleted_at = now()",
     LAW: "DELETE FROM discarded_futures",
 }
+"""By check, what it must find."""
 
 
 def test_there_is_a_fault_for_every_check() -> None:
-    assert list(_FAULTS) == [*doctor.CHECKS, LAW]
+    assert list(FAULTS) == [*doctor.CHECKS, LAW]
 
 
-@pytest.mark.parametrize("check", _FAULTS)
+@pytest.mark.parametrize("check", FAULTS)
 async def test_each_check_finds_its_fault(pool: Pool, check: str) -> None:
     world = await lived_in(pool)
     # The tables forbid most faults; a fault is what slipped past them.
     await pool.execute("ALTER TABLE usage_entries DROP CONSTRAINT usage_entries_pkey")
-    await pool.execute(_FAULTS[check])
+    await pool.execute(FAULTS[check])
 
     assert check in await findings(world)

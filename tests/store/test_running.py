@@ -1,17 +1,23 @@
 """The fence: a run that has lost its turn writes nothing any more, except what it has spent."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from msgspec import UNSET
 
+from api.session.commands import IfActive
 from api.session.document import TurnState
+from api.store import Store
+from api.store.base import utc_now
 from api.store.running import Claim, Known, Shown
 from db import deltas, runs, sessions
 from db.pool import Pool
 from tests.factories import World, completing, make_world, rendered
 from tests.store.test_races import intent, outcome
+
+_LEASE_LEFT = "SELECT extract(epoch FROM lease_expires_at - now())::float8 FROM runs WHERE state = 'running'"
 
 
 async def claimed(world: World, *, lease_seconds: float = 15) -> Claim:
@@ -37,6 +43,21 @@ async def test_a_turn_with_a_live_lease_is_not_claimed_again(pool: Pool) -> None
     await claimed(world)
 
     assert await world.store.running.claim(runner="other", lease_seconds=15) is None
+
+
+async def test_a_lease_is_counted_by_the_clock_of_the_database(pool: Pool) -> None:
+    world = await make_world(pool)
+    wrong = Store(pool, world.hub, clock=lambda: utc_now() - timedelta(days=1))
+    await world.append((await world.session()).session.id, 1)
+
+    claim = await wrong.running.claim(runner="test", lease_seconds=15)
+    assert claim is not None
+    claimed_seconds = await pool.fetchval(_LEASE_LEFT)
+    await wrong.running.heartbeat(claim, lease_seconds=300)
+    renewed_seconds = await pool.fetchval(_LEASE_LEFT)
+
+    assert 0 < claimed_seconds <= 15
+    assert 15 < renewed_seconds <= 300
 
 
 async def test_a_lease_that_ran_out_is_taken_over_with_a_higher_attempt_and_epoch(pool: Pool) -> None:
@@ -100,7 +121,7 @@ async def test_a_call_of_a_run_that_was_taken_over_is_settled_all_the_same(pool:
     assert [entry.attempt for entry in entries] == [1]
 
 
-@pytest.mark.parametrize("how", ["cancel", "rewind", "end"])
+@pytest.mark.parametrize("how", ["cancel", "rewind", "end", "regenerate", "interrupt"])
 async def test_a_command_that_takes_the_turn_leaves_its_run_nothing_to_publish(pool: Pool, how: str) -> None:
     world = await make_world(pool)
     session_id = (await world.session()).session.id
@@ -113,6 +134,12 @@ async def test_a_command_that_takes_the_turn_leaves_its_run_nothing_to_publish(p
         await sessions.cancel(caller, session_id, turn_id=turn_id, **checked)
     elif how == "rewind":
         await sessions.rewind(caller, session_id, turn_id=None, **checked)
+    elif how == "regenerate":
+        await sessions.regenerate(
+            caller, session_id, turn_id=turn_id, text=None, expected=2, idempotency=None
+        )
+    elif how == "interrupt":
+        await world.append(session_id, 2, if_active=IfActive.INTERRUPT)
     else:
         await sessions.end(caller, session_id, resolution=None, **checked)
 
@@ -121,6 +148,23 @@ async def test_a_command_that_takes_the_turn_leaves_its_run_nothing_to_publish(p
     assert (turn.state, turn.replies) == (TurnState.CANCELLED, ())
     assert await pool.fetchval("SELECT state FROM runs") == "revoked"
     assert await world.store.reading.revision(world.caller, session_id) == 3
+
+
+async def test_a_restore_leaves_the_run_of_the_turn_that_it_displaces_nothing_to_publish(pool: Pool) -> None:
+    world = await make_world(pool)
+    sessions, caller = world.store.sessions, world.caller
+    session_id = (await world.conversation(1)).session.id
+    checked: dict[str, Any] = {"expected": None, "idempotency": None, "render": rendered}
+    await sessions.rewind(caller, session_id, turn_id=None, **checked)
+    turn_id = (await world.append(session_id, None)).turns[-1].id
+    claim = await claimed(world)
+
+    await sessions.restore(caller, session_id, ordinal=1, **checked)
+
+    assert await world.store.running.publish(claim, completing(claim, "Too late.")) is False
+    turn = await world.store.reading.turn(caller, session_id, turn_id)
+    assert (turn.state, turn.replies) == (TurnState.CANCELLED, ())
+    assert await pool.fetchval("SELECT state FROM runs WHERE id = $1", claim.run_id) == "revoked"
 
 
 async def test_a_turn_handed_back_is_claimed_at_once_and_continues_the_attempt(pool: Pool) -> None:

@@ -1,24 +1,19 @@
-"""Agents: what callers send to publish them, and what they get.
-
-`Definition` says here what a definition looks like on the wire, with its bounds; `api.agents.definition` is
-the judge of what it means, also for the command line, and has the last word (`accept`).
-"""
+"""Agents: what callers send to publish them, and what they get."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from api.agents import bounds
 from api.agents import definition as agents
 from api.routes.errors import Invalid
+from api.routes.etags import REVISION_MAX
 from api.routes.problems import Fault
-from api.routes.schema_components import BLANK
-from api.routes.schemas.requests import Name
+from api.routes.schemas.definitions import Definition
+from api.routes.schemas.requests import Name, Revision
 from api.session.document import Actor
-
-_LongText = Annotated[str, Meta(max_length=agents.TEXT_BYTES_MAX)]
-_SpokenText = Annotated[str, Meta(max_length=agents.TEXT_BYTES_MAX, pattern=BLANK)]
 
 _CODES = {
     "required": "missing",
@@ -26,51 +21,9 @@ _CODES = {
     "too_large": "out-of-range",
     "invalid_format": "malformed",
     "invalid_characters": "malformed",
+    "too_many": "too-long",
 }
 """Codes of the judge that have another word here; in all others only the dashes differ."""
-
-
-class Greeting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A greeting that the model makes up."""
-
-    generate: Annotated[bool, Meta(extra_json_schema={"const": True})]
-    """Always true: a fixed greeting is written as a plain string instead."""
-    instructions: _LongText | None = None
-    """Said to the model after the agent's instructions, for the greeting alone."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What one turn may take. Null leaves a limit to the installation or to the model."""
-
-    context_tokens: (
-        Annotated[int, Meta(ge=agents.CONTEXT_TOKENS_MIN, le=agents.CONTEXT_TOKENS_MAX)] | None
-    ) = None
-    """How much of the conversation the model is shown: the newest whole turns that fit."""
-    output_tokens: Annotated[int, Meta(ge=agents.OUTPUT_TOKENS_MIN, le=agents.OUTPUT_TOKENS_MAX)] | None = (
-        None
-    )
-    """The longest reply; a longer one is cut and marked as truncated."""
-    turn_seconds: Annotated[float, Meta(ge=agents.TURN_SECONDS_MIN, le=agents.TURN_SECONDS_MAX)] | None = None
-    """How long one turn may run before it fails."""
-
-
-class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The recipe of an agent. One published edition never changes; a newer version takes its place."""
-
-    model: Annotated[
-        str,
-        Meta(max_length=agents.MODEL_CHARACTERS_MAX, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}:[\x21-\x7e]+$"),
-    ]
-    """`provider:model`, as in `openai:gpt-5-mini` or `scripted:demo`."""
-    instructions: _LongText = ""
-    """What the model is told before everything else."""
-    greeting: _SpokenText | Greeting | None = None
-    """How the agent opens; null when the user speaks first."""
-    speaker: Annotated[str, Meta(max_length=agents.SPEAKER_CHARACTERS_MAX, pattern=BLANK)] | None = None
-    """The name under which the agent replies; `assistant` unless given."""
-    limits: Limits = Limits()
-    temperature: Annotated[float, Meta(ge=agents.TEMPERATURE_MIN, le=agents.TEMPERATURE_MAX)] | None = None
-    """Null leaves it to the model."""
 
 
 class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -79,13 +32,111 @@ class CreateAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     name: Name
     definition: Definition
 
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> tuple[Fault, ...]:
+        """Name what is wrong with the definition."""
+        return _judge_definition(value)
+
 
 class PublishVersion(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """Publish a newer version of an agent. Sessions keep the version that they began with."""
+    """Publish a newer version of an agent: a definition, or the draft. Sessions keep their version."""
 
-    definition: Definition
+    schema_extra: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": ["definition"]}, {"required": ["draft_revision"]}]
+    }
+
+    definition: Definition | UnsetType = UNSET
+    draft_revision: Revision | UnsetType = UNSET
+    """Publishes the draft as it stands at this revision; afterwards there is no draft."""
+
+    def __post_init__(self) -> None:
+        """Refuse both and neither; `schema_extra` says the same to the caller."""
+        if (self.definition is UNSET) == (self.draft_revision is UNSET):
+            raise ValueError("exactly one of definition and draft_revision is needed")
+
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> tuple[Fault, ...]:
+        """Name what is wrong with the definition."""
+        return _judge_definition(value)
+
+
+class PutDraft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Write the draft of an agent. It may have faults; they are told, and stand in the way of publishing."""
+
+    definition: dict[str, Any]
+    """At most 224 KiB as compact JSON."""
+    expected_revision: Annotated[int, Meta(ge=0, le=REVISION_MAX)] | None = None
+    """The revision of the draft that the caller has seen, where `If-Match` does not say it; 0: none."""
+
+    @classmethod
+    def judge(cls, value: dict[str, Any]) -> tuple[Fault, ...]:
+        """Name a definition that is too large even for a draft."""
+        try:
+            size = len(msgspec.json.encode(value.get("definition")))
+        except (UnicodeEncodeError, OverflowError):
+            return ()  # what cannot be encoded is named where values are looked at
+        if size <= bounds.DEFINITION_BYTES_MAX:
+            return ()
+        message = f"has {size} bytes as compact JSON; at most {bounds.DEFINITION_BYTES_MAX} are allowed"
+        return (Fault(pointer="/definition", message=message, code="too-large"),)
+
+
+class ValidateDefinition(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Ask what is wrong with a definition."""
+
+    definition: dict[str, Any]
+
+
+class DefinitionFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a definition."""
+
+    faults: tuple[Fault, ...]
+    """Each with a pointer into the definition; empty when it can be published."""
+
+
+class DraftView(msgspec.Struct, frozen=True, kw_only=True):
+    """The draft of an agent: what will be its next version once it is published."""
+
+    agent_id: str
+    revision: int
+    """Rises with every change, also over drafts that were published or discarded."""
+    base_version: int
+    """The newest version when the draft was begun."""
+    definition: dict[str, Any]
+    """As it was written."""
+    faults: tuple[Fault, ...]
+    """What stands in the way of publishing it, each with a pointer into the definition."""
+    updated_at: datetime
+    updated_by: Actor
+
+
+class DiffQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With which version to compare."""
+
+    to: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    """A published version of the same agent."""
+
+
+class DifferenceView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One place at which two versions differ; what stands on one side only is left out on the other."""
+
+    pointer: str
+    """A JSON pointer; nodes, tools, transitions and variables are in it by name, not by index."""
+    before: Any = UNSET
+    after: Any = UNSET
+
+
+class VersionDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """What is different between two versions of an agent."""
+
+    agent_id: str
+    version: int
+    to: int
+    changes: tuple[DifferenceView, ...]
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,23 +179,41 @@ def accept(definition: Definition) -> agents.Definition:
     """Have the judge take a definition that came over the wire.
 
     Raises:
-        Invalid: with every fault that the schema could not see, such as a text's size in bytes.
+        Invalid: with every fault.
     """
     try:
         return agents.parse(msgspec.to_builtins(definition))
     except agents.DefinitionRefused as refused:
-        raise Invalid(
-            tuple(
-                Fault(
-                    pointer=f"/definition{fault.pointer}",
-                    message=fault.message,
-                    code=_CODES.get(fault.code, fault.code.replace("_", "-")),
-                )
-                for fault in refused.faults
-            )
-        ) from refused
+        raise Invalid(wire_faults(refused, prefix="/definition")) from refused
 
 
-def definition_view(definition: agents.Definition) -> Definition:
-    """Show a definition as it was published."""
-    return msgspec.convert(msgspec.to_builtins(definition), Definition)
+def faults_of(definition: dict[str, Any]) -> tuple[Fault, ...]:
+    """Name what the judge finds, with pointers into the definition."""
+    try:
+        agents.parse(definition)
+    except agents.DefinitionRefused as refused:
+        return wire_faults(refused)
+    return ()
+
+
+def wire_faults(refused: agents.DefinitionRefused, *, prefix: str = "") -> tuple[Fault, ...]:
+    """Write the judge's faults as they are written here."""
+    return tuple(
+        Fault(
+            pointer=f"{prefix}{fault.pointer}",
+            message=fault.message,
+            code=_CODES.get(fault.code, fault.code.replace("_", "-")),
+        )
+        for fault in refused.faults
+    )
+
+
+def _judge_definition(value: dict[str, Any]) -> tuple[Fault, ...]:
+    """Name what the judge finds in the `definition` of a body; nothing where there is none."""
+    definition = value.get("definition")
+    if not isinstance(definition, dict):
+        return ()
+    return tuple(
+        msgspec.structs.replace(fault, pointer=f"/definition{fault.pointer}")
+        for fault in faults_of(definition)
+    )
