@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from api.app import sweeps
+from api.app import idle_sessions, sweeps
 from api.app.composition import build_models, build_runner
 from api.app.database import open_database
 from api.doorbell import Doorbell
@@ -44,7 +44,10 @@ async def assembled(
         store = Store(database.pool, hub)
         models = build_models(settings, environ)
         stack.push_async_callback(models.close)
-        own = [sweeps.sweep_forever(database.pool, settings)]
+        own = [
+            sweeps.sweep_forever(database.pool, settings),
+            idle_sessions.end_idle_forever(database.pool, store, settings),
+        ]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:

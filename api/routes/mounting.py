@@ -16,6 +16,7 @@ from api.routes import (
     health,
     line,
     messages,
+    metrics,
     openapi,
     previews,
     prices,
@@ -44,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *usage.OPERATIONS,
     *prices.OPERATIONS,
     *budgets.OPERATIONS,
+    *metrics.OPERATIONS,
     *health.OPERATIONS,
 )
 

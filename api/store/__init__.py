@@ -8,6 +8,7 @@
     corrections entries of the ledger one by one, and their corrections by people
     summaries   sums over the ledger
     prices      the organization's own price list
+    metrics     figures of conversations
     budgets     what may be spent, and who is let in
 
 `Store` bundles them over one pool.

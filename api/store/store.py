@@ -13,6 +13,7 @@ from api.store.base import utc_now
 from api.store.budgets import Budgets
 from api.store.corrections import Corrections
 from api.store.doctor import Doctor
+from api.store.metrics import Metrics
 from api.store.prices import Prices
 from api.store.reading import Readings
 from api.store.running import Running
@@ -42,5 +43,6 @@ class Store:
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
         self.corrections = Corrections(pool, hub, clock=clock, new_id=new_id)
         self.prices = Prices(pool, hub, clock=clock, new_id=new_id)
+        self.metrics = Metrics(pool, hub, clock=clock, new_id=new_id)
         self.summaries = Summaries(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

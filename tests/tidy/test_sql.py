@@ -8,6 +8,7 @@ import pytest
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
     "prices._LOCK_LIST": "the organization's own row, by its id",
+    "idle._IDLE": "a sweep ends idle sessions of any organization",
     "organizations._LIST": "the installation's list of organizations",
     "organizations._FIND_KEY": "finds out which organization a key belongs to",
     "runs._CLAIM": "a runner takes turns of any organization",

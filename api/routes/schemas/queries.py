@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.routes.etags import REVISION_MAX
 from api.routes.paging import LIMIT_DEFAULT, LIMIT_MAX
 from api.routes.schemas.requests import Rewind, WireId
+from api.store.metrics import METRIC_DIMENSIONS
 from api.store.summaries import DIMENSIONS
 
 Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX)]
@@ -121,6 +122,17 @@ class UsageSummaryQuery(DaysQuery, frozen=True, kw_only=True, forbid_unknown_fie
     group_by: Annotated[str, Meta(pattern=_list_of(DIMENSIONS))] | None = None
     """One or more of `day model agent session key purpose outcome`, with commas; else one sum of all."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """How many groups at most."""
+    page_token: PageToken | None = None
+    """`next_page_token` of the page before; left out for the first page."""
+
+
+class SessionMetricsQuery(DaysQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """On which days the sessions started, and what the figures are apart by."""
+
+    group_by: Annotated[str, Meta(pattern=_list_of(METRIC_DIMENSIONS))] | None = None
+    """One or more of `day agent version state resolution`, with commas; else the figures of all."""
+    limit: Limit = LIMIT_DEFAULT
     """How many groups at most."""
     page_token: PageToken | None = None
     """`next_page_token` of the page before; left out for the first page."""
