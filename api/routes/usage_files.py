@@ -89,7 +89,7 @@ def _cell(name: str, value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
         return value
-    text = value if isinstance(value, str) else msgspec.json.decode(msgspec.json.encode(value))
+    text: str = value if isinstance(value, str) else value.isoformat()
     return f"'{text}" if name in _TEXTS and text.startswith(_FORMULA) else text
 
 

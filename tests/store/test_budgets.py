@@ -10,12 +10,12 @@ import pytest
 from api.events import Hub
 from api.session.commands import IfActive
 from api.session.document import Actor
-from api.store import Caller, NotFound, Store
+from api.store import Caller, NotFound, Store, running
 from api.store.base import BudgetState, utc_now
 from api.store.errors import BudgetExceeded
 from api.store.running import Intent
 from db.pool import Pool
-from tests.factories import World, completing, make_world
+from tests.factories import World, completing, make_world, rendered
 from tests.ledger import call, claimed, paid_turn, priced
 
 
@@ -271,6 +271,35 @@ async def test_a_budget_that_is_removed_holds_nobody(pool: Pool) -> None:
     await world.append(session_id, None)
     with pytest.raises(NotFound):
         await world.store.budgets.delete(world.caller, key_id=None, period="total")
+
+
+async def test_a_call_without_a_budget_is_recorded_in_one_statement(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(pool)
+    await world.append((await world.session()).session.id, 1)
+    claim, step = await claimed(world), intent(world)
+
+    async def never(*_: Any, **__: Any) -> bool:
+        raise AssertionError("there is nothing more to ask")
+
+    monkeypatch.setattr(running, "start_reserved_step", never)
+
+    assert await world.store.running.start_step(claim, step)
+    assert await pool.fetchval("SELECT reserved FROM steps") is None
+
+
+async def test_a_run_that_has_lost_its_turn_makes_no_call_with_budgets_either(pool: Pool) -> None:
+    world = await make_world(pool)
+    await put(world)
+    session_id = (await world.session()).session.id
+    turn_id = (await world.append(session_id, 1)).turns[0].id
+    claim = await claimed(world)
+    await world.store.sessions.cancel(
+        world.caller, session_id, turn_id=turn_id, expected=None, idempotency=None, render=rendered
+    )
+
+    assert not await world.store.running.start_step(claim, intent(world))
 
 
 async def test_an_organization_without_a_budget_is_not_asked_again(pool: Pool) -> None:

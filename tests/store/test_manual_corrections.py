@@ -8,13 +8,15 @@ import asyncpg
 import msgspec
 import pytest
 
+from api.runner import settling
+from api.session import ids
 from api.store import Idempotency, NotFound, Replay, StoredAnswer
 from api.store.corrections import Corrected
 from api.store.errors import Inconsistent, NothingToCorrect
 from api.store.ledger import UsageEntry
 from db.pool import Pool
 from tests.factories import World, make_world
-from tests.ledger import entries_of, paid_turn
+from tests.ledger import call, claimed, entries_of, paid_turn, priced
 
 
 def shown(entry: UsageEntry) -> StoredAnswer:
@@ -119,6 +121,23 @@ async def test_a_correction_is_corrected_by_correcting_its_original(pool: Pool) 
 
     with pytest.raises(NotFound):
         await correct(world, correction.id, cost=Decimal(1))
+
+
+async def test_a_runner_that_tells_late_does_not_overrule_a_person(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await world.append(session_id, 1)
+    claim = await claimed(world)
+    await call(world, claim, settling.lost(model="echo", latency_ms=0))
+    [entry] = await entries_of(world)
+    step_id = ids.from_wire(ids.Kind.STEP, entry.step_id)
+    assert step_id is not None
+    await correct(world, entry.id, cost=Decimal("0.5"))
+
+    is_written = await world.store.running.settle(claim, step_id, priced("0.3"))
+
+    assert not is_written
+    await require_sound(world, session_id, cost=Decimal("0.5"), unknown=0)
 
 
 async def test_people_who_correct_at_the_same_moment_leave_a_chain(pool: Pool) -> None:
