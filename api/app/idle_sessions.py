@@ -33,8 +33,8 @@ async def end_idle_forever(pool: Pool, store: Store, settings: Settings) -> None
 async def end_idle(pool: Pool, store: Store, *, now: datetime) -> int:
     """End every session that is idle now; answers how many.
 
-    However many there are, after a long downtime say, they are ended in batches, the longest idle ones
-    first. Each is ended at the revision at which it was found idle, so one that has become active since stays.
+    However many there are, after a long downtime say, they are ended in batches, the longest idle ones first.
+    Each is ended at the revision at which it was found idle, so one that has become active since stays.
     """
     count = 0
     while True:

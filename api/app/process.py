@@ -46,6 +46,7 @@ async def assembled(
         stack.push_async_callback(models.close)
         own = [
             sweeps.sweep_forever(database.pool, settings),
+            sweeps.deny_expired_forever(store),
             idle_sessions.end_idle_forever(database.pool, store, settings),
         ]
         if settings.doorbell == "on":

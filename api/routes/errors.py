@@ -17,6 +17,7 @@
         RequestInFlight                                                               409
         NothingToCorrect         the ledger says so already                            409
         PriceSuperseded          there is a price that begins no earlier               409
+        TooManyRules             as many approval rules are in force as may            409
         Unavailable                                                                   503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
@@ -303,6 +304,16 @@ class PriceSuperseded(ApiError):
         )
 
 
+class TooManyRules(ApiError):
+    """The organization has as many approval rules in force as it may."""
+
+    code = "too-many-rules"
+
+    def __init__(self, *, count_max: int) -> None:
+        self.count_max = count_max
+        super().__init__(f"{count_max} approval rules are in force; revoke one first.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -393,6 +404,7 @@ STATUSES: dict[type[Exception], int] = {
     NothingToCorrect: 409,
     PriceSuperseded: 409,
     StaleRevision: 409,
+    TooManyRules: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,

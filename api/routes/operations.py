@@ -31,6 +31,8 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
     "entry_id": (_WIRE_ID, "The ledger entry's id, `use_...`."),
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
+    "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
+    "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
     "version": (_NUMBER, "The published version."),
 }

@@ -17,7 +17,7 @@ from tests.chaos.history import Call, History, Outcome
 
 _TRIES_SECONDS_MAX = 40
 _TIMEOUT_SECONDS = 4.5
-_TURNS_MAX = 30
+_TURNS_MAX = 20
 """A conversation of this length is ended, and a new one begun."""
 
 

@@ -17,6 +17,7 @@ UNBOUND = {
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
     "time_zones._NAMES": "the server's own list",
+    "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
             "doctor._LEDGER_DENSITY",
@@ -33,6 +34,7 @@ UNBOUND = {
             "doctor._HEADER_COPIES",
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
+            "doctor._OPEN_APPROVALS",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",
