@@ -51,7 +51,11 @@ BEGIN
       INTO net
       FROM usage_entries
      WHERE organization_id = NEW.organization_id AND corrects_id = NEW.corrects_id;
-    IF NEW.correction_number <> net.correction_count + 1 THEN
+    IF NEW.correction_number <= net.correction_count THEN
+        -- Somebody was first: the index says so, in the words that a second correction has always been told in.
+        RETURN NEW;
+    END IF;
+    IF NEW.correction_number > net.correction_count + 1 THEN
         RAISE EXCEPTION 'correction % of % is not the next', NEW.correction_number, NEW.corrects_id
               USING ERRCODE = 'restrict_violation';
     END IF;
