@@ -20,7 +20,9 @@ from api.routes.errors import (
     NothingToCorrect,
     PriceSuperseded,
     RequestInFlight,
+    SecretsUnavailable,
     StaleRevision,
+    TooManySecrets,
     Unavailable,
     describe,
     status_of,
@@ -78,6 +80,10 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             pointer = "?tz" if request.method in ("GET", "HEAD") else "/time_zone"
             fault = Fault(pointer=pointer, message="is no known time zone", code="not-allowed")
             return handle_api_error(request, Invalid((fault,)))
+        case store.SecretsUnavailable():
+            return handle_api_error(request, SecretsUnavailable(_sentence(str(error))))
+        case store.TooManySecrets():
+            return handle_api_error(request, TooManySecrets(_sentence(str(error))))
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
         case store.DraftConflict():
@@ -143,6 +149,8 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.BudgetExceeded: handle_store_error,
     store.PriceInThePast: handle_store_error,
     store.RequestInFlight: handle_store_error,
+    store.SecretsUnavailable: handle_store_error,
+    store.TooManySecrets: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
     **dict.fromkeys(store.OUTAGES, handle_outage),

@@ -18,7 +18,9 @@
         NothingToCorrect         the ledger says so already                            409
         PriceSuperseded          there is a price that begins no earlier               409
         TooManyRules             as many approval rules are in force as may            409
+        TooManySecrets                                                                409
         Unavailable                                                                   503
+            SecretsUnavailable                                                        503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
@@ -111,9 +113,7 @@ class BudgetExceeded(ApiError):
             key_id=budget.key_id,
             period=budget.period,
             time_zone=budget.time_zone,
-            spent=format(budget.spent, "f"),
-            reserved=format(budget.reserved, "f"),
-            limit=format(budget.limit, "f"),
+            **{name: format(getattr(budget, name), "f") for name in ("spent", "reserved", "limit")},
             currency="USD",
             resets_at=budget.resets_at,
         )
@@ -297,11 +297,8 @@ class PriceSuperseded(ApiError):
     code = "price-superseded"
 
     def __init__(self, valid_from: datetime) -> None:
-        self.valid_from = valid_from
-        super().__init__(
-            f"The newest price of this pattern begins at {valid_from.isoformat()}; "
-            "a price is never edited, only followed by one that begins later."
-        )
+        instant = valid_from.isoformat()
+        super().__init__(f"The newest price of this pattern begins at {instant}; follow it by a later one.")
 
 
 class TooManyRules(ApiError):
@@ -323,6 +320,18 @@ class Unavailable(ApiError):
     def headers(self) -> dict[str, str]:
         """When to come again."""
         return {"Retry-After": "1"}
+
+
+class SecretsUnavailable(Unavailable):
+    """Secrets cannot be stored in this installation as it is set up."""
+
+    code = "secrets-unavailable"
+
+
+class TooManySecrets(ApiError):
+    """The organization has as many secrets as it may have; nothing was stored."""
+
+    code = "too-many-secrets"
 
 
 class StaleRevision(ApiError):
@@ -403,6 +412,7 @@ STATUSES: dict[type[Exception], int] = {
     RequestInFlight: 409,
     NothingToCorrect: 409,
     PriceSuperseded: 409,
+    TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,
     PreconditionFailed: 412,

@@ -11,6 +11,8 @@
     prices      the organization's own price list
     metrics     figures of conversations
     budgets     what may be spent, and who is let in
+    secrets     what tools need to be let in elsewhere, encrypted
+    organization_settings   what the operator has set for one organization
 
 `Store` bundles them over one pool.
 """

@@ -1,6 +1,6 @@
 """`Store`: all parts of the store over one pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,10 +15,13 @@ from api.store.base import utc_now
 from api.store.budgets import Budgets
 from api.store.corrections import Corrections
 from api.store.doctor import Doctor
+from api.store.keyring import Keyring
 from api.store.metrics import Metrics
+from api.store.organization_settings import OrganizationSettings
 from api.store.prices import Prices
 from api.store.reading import Readings
 from api.store.running import Running
+from api.store.secrets import Secrets
 from api.store.sessions import Sessions
 from api.store.streaming import Streaming
 from api.store.summaries import Summaries
@@ -35,7 +38,9 @@ class Store:
         *,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], UUID] = uuid7,
+        secrets_keys: Sequence[bytes] = (),
     ) -> None:
+        """`secrets_keys` encrypt the secrets of organizations; without any there are none."""
         self.budgets = Budgets(pool, hub, clock=clock, new_id=new_id)
         self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id, budgets=self.budgets)
         self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
@@ -49,4 +54,6 @@ class Store:
         self.prices = Prices(pool, hub, clock=clock, new_id=new_id)
         self.metrics = Metrics(pool, hub, clock=clock, new_id=new_id)
         self.summaries = Summaries(pool, hub, clock=clock, new_id=new_id)
+        self.secrets = Secrets(pool, hub, clock=clock, new_id=new_id, keyring=Keyring(secrets_keys))
+        self.organization_settings = OrganizationSettings(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -74,6 +74,7 @@ VALID: dict[str, dict[str, Any]] = {
         "cost_max": "1.5",
     },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
+    "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
@@ -118,6 +119,7 @@ class Bench:
             "key_id": "key_" + "0" * 32,
             "approval_id": approval_id,
             "rule_id": rule_id,
+            "secret_name": "crm",
             "ordinal": "1",
             "version": "1",
         }
@@ -133,6 +135,7 @@ class Bench:
             await self.api.get("/v1/budgets"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
+            await self.api.get("/v1/secrets"),
         ]
 
     async def send(
