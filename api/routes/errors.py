@@ -113,7 +113,9 @@ class BudgetExceeded(ApiError):
             key_id=budget.key_id,
             period=budget.period,
             time_zone=budget.time_zone,
-            **{name: format(getattr(budget, name), "f") for name in ("spent", "reserved", "limit")},
+            spent=f"{budget.spent:f}",
+            reserved=f"{budget.reserved:f}",
+            limit=f"{budget.limit:f}",
             currency="USD",
             resets_at=budget.resets_at,
         )
