@@ -4,6 +4,7 @@
         Malformed                a header, a token or the JSON text cannot be read     400
         ContradictingPreconditions                                                    400
         Unauthorized                                                                  401
+        BudgetExceeded           no turn begins until it resets                        402
         Forbidden                                                                     403
             MissingScope         the key was made for other things                 403
         NotFound                 missing or another organization's: the same answer    404
@@ -15,6 +16,8 @@
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
+        NothingToCorrect         the ledger says so already                            409
+        PriceSuperseded          there is a price that begins no earlier               409
         TooManyRules             as many approval rules are in force as may            409
         TooManySecrets                                                                409
         KeyNotInForce                                                                 409
@@ -25,12 +28,14 @@ What the core refuses (`api.session.errors`) is answered by the same table; what
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 import msgspec
 
 from api.routes.etags import etag_of
 from api.routes.problems import (
+    BudgetProblem,
     ConflictChange,
     ConflictProblem,
     Document,
@@ -44,6 +49,7 @@ from api.routes.problems import (
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
+from api.store.base import BudgetState
 from api.store.scopes import Scope
 
 
@@ -117,6 +123,32 @@ class MissingScope(Forbidden):
             **msgspec.structs.asdict(super().problem()),
             scope=self.opening[0],
             any_of=self.opening,
+        )
+
+
+class BudgetExceeded(ApiError):
+    """A hard limit is used up; nothing was changed."""
+
+    code = "budget-exceeded"
+
+    def __init__(self, budget: BudgetState) -> None:
+        self.budget = budget
+        super().__init__(f"T{str(store.BudgetExceeded(budget))[1:]}.")
+
+    def problem(self) -> BudgetProblem:
+        """Say what is spent, reserved and allowed, and when it resets."""
+        budget = self.budget
+        assert budget.limit is not None, "only a limit is exceeded"
+        return BudgetProblem(
+            **msgspec.structs.asdict(super().problem()),
+            key_id=budget.key_id,
+            period=budget.period,
+            time_zone=budget.time_zone,
+            spent=f"{budget.spent:f}",
+            reserved=f"{budget.reserved:f}",
+            limit=f"{budget.limit:f}",
+            currency="USD",
+            resets_at=budget.resets_at,
         )
 
 
@@ -283,6 +315,25 @@ class RequestInFlight(ApiError):
         return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
 
 
+class NothingToCorrect(ApiError):
+    """The entry comes to the figures of the correction already; nothing was written."""
+
+    code = "nothing-to-correct"
+
+    def __init__(self) -> None:
+        super().__init__("The entry with its corrections comes to these figures already.")
+
+
+class PriceSuperseded(ApiError):
+    """The newest price of the pattern begins no earlier; nothing was written."""
+
+    code = "price-superseded"
+
+    def __init__(self, valid_from: datetime) -> None:
+        instant = valid_from.isoformat()
+        super().__init__(f"The newest price of this pattern begins at {instant}; follow it by a later one.")
+
+
 class TooManyRules(ApiError):
     """The organization has as many approval rules in force as it may."""
 
@@ -397,9 +448,12 @@ STATUSES: dict[type[Exception], int] = {
     Malformed: 400,
     ContradictingPreconditions: 400,
     Unauthorized: 401,
+    BudgetExceeded: 402,
     Forbidden: 403,
     NotFound: 404,
     RequestInFlight: 409,
+    NothingToCorrect: 409,
+    PriceSuperseded: 409,
     TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,

@@ -10,7 +10,7 @@ from api.session.document import Actor
 from api.store.base import Caller, StoredAnswer, row_id
 from api.store.errors import NotFound
 from api.store.keys import Issued, Key, Keys, NewKey
-from api.store.running import Price
+from api.store.prices import Price, row_of
 from api.store.scopes import ALL_SCOPES, Scope
 from db import organizations, prices
 
@@ -118,7 +118,11 @@ class Access(Keys):
         organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
             await prices.insert(
-                conn, organization, [prices.PriceRow(**msgspec.structs.asdict(row)) for row in rows]
+                conn,
+                organization,
+                [row_of(price) for price in rows],
+                at=self._clock(),
+                by=msgspec.json.encode(Actor(process="system")),
             )
 
 

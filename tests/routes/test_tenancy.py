@@ -6,6 +6,7 @@ from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
 from tests.factories import make_world
+from tests.ledger import entries_of, paid_turn
 from tests.routes.service import Api, client_of, make_app, make_state, serving
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -18,6 +19,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"expected_revision": 1},
     "retryTurn": {"expected_revision": 1},
     "cancelTurn": {},
+    "correctUsageEntry": {"reason": "Mine", "cost": "0"},
     "decideApproval": {"decision": "approved", "arguments_digest": "digest-0"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 0},
@@ -50,12 +52,14 @@ async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid
 
 
 def others(name: str) -> dict[str, str]:
-    return {"agent_id": name, "approval_id": name, "rule_id": name, "interaction_id": name, "key_id": name}
+    kinds = ("agent_id", "entry_id", "approval_id", "rule_id", "interaction_id", "key_id")
+    return dict.fromkeys(kinds, name)
 
 
 async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
     async with serving(pool) as owner:
         session = await owner.conversation(2)
+        await paid_turn(owner.world, (await owner.session())["id"])
         await owner.call("PUT", "/v1/secrets/crm", {"value": "word"})
         deleted = await owner.session()
         (approval,) = await owner.world.ask((await owner.session())["id"])
@@ -70,6 +74,7 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
                 "session_id": session["id"],
                 "turn_id": session["turns"][0]["id"],
                 "agent_id": owner.world.agent.id,
+                "entry_id": (await entries_of(owner.world))[0].id,
                 "approval_id": approval.id,
                 "rule_id": rule["id"],
                 "secret_name": "crm",
@@ -88,9 +93,13 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
             other_turn = {**foreign, "session_id": own["id"]}
 
             responses = {
-                (operation.operation_id, names["session_id"], names["agent_id"], is_valid): await ask(
-                    stranger, operation, names, is_valid=is_valid
-                )
+                (
+                    operation.operation_id,
+                    names["session_id"],
+                    names["agent_id"],
+                    names["entry_id"],
+                    is_valid,
+                ): await ask(stranger, operation, names, is_valid=is_valid)
                 for operation in SCOPED
                 for names in candidates + ([other_turn] if "turn_id" in operation.path_parameters else [])
                 for is_valid in (True, False)
