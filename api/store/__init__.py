@@ -7,6 +7,8 @@
     agents      agents and their versions
     interactions   the audit of model calls
     access      organizations and API keys
+    secrets     what tools need to be let in elsewhere, encrypted
+    organization_settings   what the operator has set for one organization
 
 `Store` bundles them over one pool.
 """

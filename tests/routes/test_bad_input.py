@@ -55,6 +55,7 @@ VALID: dict[str, dict[str, Any]] = {
         "metadata": {"a": 1},
     },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
+    "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
@@ -96,6 +97,7 @@ class Bench:
             "approval_id": approval_id,
             "rule_id": rule_id,
             "interaction_id": "int_none",
+            "secret_name": "crm",
             "ordinal": "1",
             "version": "1",
         }
@@ -109,6 +111,7 @@ class Bench:
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
             await self.api.get("/v1/interactions"),
+            await self.api.get("/v1/secrets"),
         ]
 
     async def send(
