@@ -11,8 +11,8 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 from loguru import logger
 
+from api.routes.api_error import ApiError
 from api.routes.errors import (
-    ApiError,
     BudgetExceeded,
     IdempotencyKeyReused,
     Invalid,
@@ -22,13 +22,12 @@ from api.routes.errors import (
     PriceSuperseded,
     RequestInFlight,
     SecretsUnavailable,
-    StaleRevision,
     TooManySecrets,
     Unavailable,
-    describe,
     status_of,
 )
-from api.routes.problems import MEDIA_TYPE, Fault, Problem
+from api.routes.problems import MEDIA_TYPE, Fault, Problem, describe
+from api.routes.stale import StaleRevision
 from api.session.errors import CommandRefused
 from api.store import errors as store
 
@@ -51,7 +50,7 @@ def answer(
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
     """Answer an error that the HTTP layer raised on purpose."""
-    return answer(error.problem(), headers=error.headers)
+    return answer(error.problem(status=status_of(error)), headers=error.headers)
 
 
 def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -29,48 +29,23 @@ What the core refuses (`api.session.errors`) is answered by the same table; what
 """
 
 from datetime import datetime
-from typing import ClassVar, Self
 
 import msgspec
 
-from api.routes.etags import etag_of
+from api.routes.api_error import ApiError
 from api.routes.problems import (
     BudgetProblem,
-    ConflictChange,
-    ConflictProblem,
-    Document,
     Fault,
     InFlightProblem,
     InvalidProblem,
-    Problem,
     ScopeProblem,
-    changes_of,
 )
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
 from api.store.base import BudgetState
 from api.store.scopes import Scope
-
-
-class ApiError(Exception):
-    """The call is not done. The message is the problem's `detail`."""
-
-    code: ClassVar[str]
-
-    @property
-    def detail(self) -> str:
-        """The message, for people."""
-        return str(self)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What the answer's header fields say beside the document."""
-        return {}
-
-    def problem(self) -> Problem:
-        """Write this error as a problem document."""
-        return describe(code=self.code, status=status_of(self), detail=self.detail)
 
 
 class Unauthorized(ApiError):
@@ -117,10 +92,10 @@ class MissingScope(Forbidden):
             f'scope="{self.opening[0].value}"'
         }
 
-    def problem(self) -> ScopeProblem:
+    def problem(self, *, status: int) -> ScopeProblem:
         """Name the scope."""
         return ScopeProblem(
-            **msgspec.structs.asdict(super().problem()),
+            **msgspec.structs.asdict(super().problem(status=status)),
             scope=self.opening[0],
             any_of=self.opening,
         )
@@ -135,12 +110,12 @@ class BudgetExceeded(ApiError):
         self.budget = budget
         super().__init__(f"T{str(store.BudgetExceeded(budget))[1:]}.")
 
-    def problem(self) -> BudgetProblem:
+    def problem(self, *, status: int) -> BudgetProblem:
         """Say what is spent, reserved and allowed, and when it resets."""
         budget = self.budget
         assert budget.limit is not None, "only a limit is exceeded"
         return BudgetProblem(
-            **msgspec.structs.asdict(super().problem()),
+            **msgspec.structs.asdict(super().problem(status=status)),
             key_id=budget.key_id,
             period=budget.period,
             time_zone=budget.time_zone,
@@ -283,9 +258,9 @@ class Invalid(ApiError):
         count = len(faults)
         super().__init__(f"The input has {count} fault{'' if count == 1 else 's'}; see `errors`.")
 
-    def problem(self) -> InvalidProblem:
+    def problem(self, *, status: int) -> InvalidProblem:
         """Write every fault with its pointer."""
-        return InvalidProblem(**msgspec.structs.asdict(super().problem()), errors=self.faults)
+        return InvalidProblem(**msgspec.structs.asdict(super().problem(status=status)), errors=self.faults)
 
 
 class IdempotencyKeyReused(ApiError):
@@ -310,9 +285,9 @@ class RequestInFlight(ApiError):
         """When to come again."""
         return {"Retry-After": "1"}
 
-    def problem(self) -> InFlightProblem:
+    def problem(self, *, status: int) -> InFlightProblem:
         """Say that the same call may be sent again."""
-        return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
+        return InFlightProblem(**msgspec.structs.asdict(super().problem(status=status)), retry=Advice.REPLAY)
 
 
 class NothingToCorrect(ApiError):
@@ -376,74 +351,6 @@ class TooManySecrets(ApiError):
     code = "too-many-secrets"
 
 
-class StaleRevision(ApiError):
-    """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
-
-    code = "stale-revision"
-
-    def __init__(
-        self,
-        *,
-        expected_revision: int,
-        actual_revision: int,
-        changes: tuple[ConflictChange, ...],
-        retry: Advice,
-        document: Document | None = None,
-        subject: str = "session",
-    ) -> None:
-        self.expected_revision = expected_revision
-        self.actual_revision = actual_revision
-        self.changes = changes
-        self.retry = retry
-        self.document = document
-        super().__init__(
-            f"The {subject} is at revision {actual_revision}, not {expected_revision}; nothing was changed."
-        )
-
-    @classmethod
-    def of(cls, conflict: store.RevisionConflict, *, document: Document | None = None) -> Self:
-        """Make the answer to a conflict that the store found; `document` is for who asked for it."""
-        return cls(
-            expected_revision=conflict.expected,
-            actual_revision=conflict.actual,
-            changes=changes_of(conflict.changes),
-            retry=conflict.advice,
-            document=document,
-        )
-
-    @classmethod
-    def of_draft(cls, conflict: store.DraftConflict) -> Self:
-        """Make the answer to a draft that is not the one that the caller has seen; 0 stands for none."""
-        return cls(
-            expected_revision=max(conflict.expected or 0, 0),
-            actual_revision=conflict.actual,
-            changes=(),
-            retry=Advice.REBASE,
-            subject="draft",
-        )
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The ETag to use next."""
-        return {"ETag": etag_of(self.actual_revision)}
-
-    def problem(self) -> ConflictProblem:
-        """Say what has changed since, and what to do next."""
-        return ConflictProblem(
-            **msgspec.structs.asdict(super().problem()),
-            expected_revision=self.expected_revision,
-            actual_revision=self.actual_revision,
-            etag=etag_of(self.actual_revision),
-            changes=self.changes,
-            retry=self.retry,
-            document=self.document,
-        )
-
-
-class PreconditionFailed(StaleRevision):
-    """The same, where the caller expected it by `If-Match` (RFC 9110 15.5.13)."""
-
-
 STATUSES: dict[type[Exception], int] = {
     Malformed: 400,
     ContradictingPreconditions: 400,
@@ -475,15 +382,3 @@ STATUSES: dict[type[Exception], int] = {
 def status_of(error: Exception) -> int:
     """Give the status of the nearest class in `STATUSES`; 500 for what nobody foresaw."""
     return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
-
-
-def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
-    """Make the problem document of `code`; its title is the code in words."""
-    return Problem(
-        type=f"/problems/{code}",
-        title=code.replace("-", " ").replace("_", " ").capitalize(),
-        status=status,
-        detail=detail,
-        code=code,
-        instance=instance,
-    )

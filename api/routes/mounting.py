@@ -29,10 +29,10 @@ from api.routes import (
     turns,
     usage,
 )
+from api.routes.api_error import ApiError
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
-from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
 from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState

@@ -123,3 +123,15 @@ def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
         )
         for event in events
     )
+
+
+def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
+    """Make the problem document of `code`; its title is the code in words."""
+    return Problem(
+        type=f"/problems/{code}",
+        title=code.replace("-", " ").replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        instance=instance,
+    )

@@ -122,17 +122,7 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(
-        self,
-        api: Api,
-        session: Any,
-        turn_id: str,
-        *,
-        entry_id: str,
-        approval_id: str,
-        rule_id: str,
-        key_id: str,
-    ) -> None:
+    def __init__(self, api: Api, session: Any, turn_id: str, **ids: str) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -140,12 +130,9 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
-            "entry_id": entry_id,
-            "approval_id": approval_id,
-            "rule_id": rule_id,
+            **ids,
             "secret_name": "crm",
             "interaction_id": "int_none",
-            "key_id": key_id,
             "ordinal": "1",
             "version": "1",
         }
