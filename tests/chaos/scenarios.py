@@ -7,6 +7,7 @@ from tests.chaos.crash_points import CRASH_POINTS
 
 LEASE_SECONDS = 3
 _SLOW = "words=60 delay_ms=50"
+_SLOWER = "words=120 delay_ms=50"
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,8 +27,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Time after which the run ends, whatever was reached."""
     crash_points: tuple[str, ...] = ()
     """Each must be passed at least once."""
-    pauses: tuple[str, ...] = ()
-    """Points before which workers are stopped for longer than a lease, again and again."""
+    pause_at: str = ""
+    """A point at which workers are stopped until others are in the midst of their turns, again and again."""
     kills_servers: bool = False
     kills_workers: bool = False
     kills_postgres: bool = False
@@ -45,7 +46,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def is_calm(self) -> bool:
         """Nothing happens to a process that runs turns."""
         return not (
-            self.network or self.kills_workers or self.kills_postgres or self.pauses or self.crash_points
+            self.network or self.kills_workers or self.kills_postgres or self.pause_at or self.crash_points
         )
 
 
@@ -111,15 +112,15 @@ SCENARIOS = {
     "lost-answers": msgspec.structs.replace(_TARGETED, network=True),
     "zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_waiting(_SLOW),
-        pauses=("after the model, before the ledger",),
+        manners=_waiting(_SLOWER),
+        pause_at="after the model, before the ledger",
         seconds_min=30,
         seconds_max=30,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_waiting(_SLOW),
-        pauses=("before a flush of deltas",),
+        manners=_waiting(_SLOWER),
+        pause_at="before a flush of deltas",
         seconds_min=30,
         seconds_max=30,
     ),
@@ -146,7 +147,7 @@ SCENARIOS = {
         turns_min=4,
         kills_postgres=True,
         postgres_seconds=3,
-        manners=_waiting("words=120 delay_ms=50"),
+        manners=_waiting(_SLOWER),
         seconds_min=30,
         seconds_max=30,
     ),
