@@ -37,6 +37,7 @@ class CreatedTurn(NamedTuple):
     state: str
     created_at: datetime
     body: bytes
+    stores_node: bool
 
 
 class ChangedTurn(NamedTuple):
@@ -47,6 +48,7 @@ class ChangedTurn(NamedTuple):
     position: int
     state: str
     body: bytes
+    stores_node: bool
 
 
 class OpenedBranch(NamedTuple):
@@ -86,7 +88,7 @@ class KeyRow(NamedTuple):
     answer: bytes | None
 
 
-_NO_TURN = CreatedTurn(None, None, None, None, None, None)  # type: ignore[arg-type]
+_NO_TURN = CreatedTurn(None, None, None, None, None, None, None)  # type: ignore[arg-type]
 _NO_BRANCH = OpenedBranch(None, None, None)  # type: ignore[arg-type]
 _NO_FUTURE = Discarded(None, None, None, None)  # type: ignore[arg-type]
 _NO_KEY = KeyRow(None, None, None, None, None, None, None, None)  # type: ignore[arg-type]
@@ -107,9 +109,10 @@ WITH swapped AS (
     SELECT organization_id, id, $17, $18, $16, $20, $19, revision, $21
       FROM swapped WHERE $16::uuid IS NOT NULL
 ), changed AS (
-    UPDATE turns t SET state = c.state, revision = s.revision, body = c.body
+    UPDATE turns t SET state = c.state, revision = s.revision, body = c.body, stores_node = c.stores_node
       FROM swapped s,
-           unnest($22::int[], $23::int[], $24::text[], $25::json[]) AS c(branch, position, state, body)
+           unnest($22::int[], $23::int[], $24::text[], $25::json[], $49::bool[])
+             AS c(branch, position, state, body, stores_node)
      WHERE t.organization_id = s.organization_id AND t.session_id = s.id
        AND t.branch = c.branch AND t.position = c.position
 ), run_ended AS (
@@ -167,7 +170,7 @@ async def swap(
     """Commit a change if the session still is at `expected_revision` (and, if given, `expected_epoch`).
 
     Answers False, with nothing written, when it is not. `epoch_step` is 1 when the change takes the active
-    turn from its run, else 0. `runs_ended_of` are the turns that the change ends.
+    turn from its run, else 0. `runs_ended_of` are the turns that the change ends or parks.
 
     Raises:
         asyncpg.UniqueViolationError: constraint `idempotency_keys_pkey`: the key was used by another call.
@@ -207,6 +210,7 @@ async def swap(
         restored,
         [future.ordinal for future in trimmed],
         [future.branch_point for future in trimmed],
+        [turn.stores_node for turn in changed],
     )
     return committed is not None
 
@@ -222,10 +226,12 @@ WITH made AS (
     INSERT INTO branches (organization_id, session_id, number, parent, branch_point)
     VALUES ($1, $2, 0, NULL, 0)
 ), copied AS (
-    INSERT INTO turns (organization_id, session_id, branch, position, id, state, created_at, revision, body)
-    SELECT $1, $2, 0, t.position, t.id, t.state, t.created_at, t.revision, t.body
-      FROM unnest($17::int[], $18::uuid[], $19::text[], $20::timestamptz[], $21::int[], $22::json[])
-        AS t(position, id, state, created_at, revision, body)
+    INSERT INTO turns (organization_id, session_id, branch, position, id, state, created_at, revision, body,
+                       stores_node)
+    SELECT $1, $2, 0, t.position, t.id, t.state, t.created_at, t.revision, t.body, t.stores_node
+      FROM unnest($17::int[], $18::uuid[], $19::text[], $20::timestamptz[], $21::int[], $22::json[],
+                  $36::bool[])
+        AS t(position, id, state, created_at, revision, body, stores_node)
 ), told AS (
     INSERT INTO events (organization_id, session_id, revision, type, at, actor, effects, line_from)
     SELECT $1, $2, e.revision, e.type, $13, $23, e.effects, e.line_from
@@ -289,4 +295,5 @@ async def create(
         [event.effects for event in events],
         [event.line_from for event in events],
         *(key or _NO_KEY),
+        [turn.stores_node for turn, _ in turns],
     )

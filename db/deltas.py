@@ -57,24 +57,25 @@ async def flush(conn: Connection, deltas: Sequence[DeltaRow], *, at: datetime) -
     return {row[0] for row in rows}
 
 
-# What was taken back is shown no more; of the rest the newest call's text stands on the readers' screens.
+# What was taken back is shown no more; the rest stands on the readers' screens, one step behind the other.
 _SHOWN = """
 SELECT s.id, s.speaker, s.started_at, d.text
-  FROM steps s
+  FROM turns t
  CROSS JOIN LATERAL (
-     SELECT string_agg(l.text, '' ORDER BY l.number) AS text, bool_or(l.kind = 'restarted') AS is_taken_back
+     SELECT l.step_id, min(l.number) AS first_number, string_agg(l.text, '' ORDER BY l.number) AS text
        FROM deltas l
-      WHERE l.organization_id = s.organization_id AND l.session_id = s.session_id AND l.turn_id = s.turn_id
-        AND l.step_id = s.id
+      WHERE l.organization_id = t.organization_id AND l.session_id = t.session_id AND l.turn_id = t.id
+      GROUP BY l.step_id
+     HAVING NOT bool_or(l.kind = 'restarted')
  ) d
- WHERE s.organization_id = $1 AND s.turn_id = $2 AND s.kind = 'model' AND NOT d.is_taken_back
- ORDER BY s.started_at DESC, s.id DESC
- LIMIT 1
+  JOIN steps s ON s.organization_id = t.organization_id AND s.id = d.step_id
+ WHERE t.organization_id = $1 AND t.id = $2
+ ORDER BY d.first_number
 """
 
 
 class ShownRow(NamedTuple):
-    """The text that a model call of a turn has shown."""
+    """The text that a step of a turn has shown."""
 
     step_id: UUID
     speaker: str
@@ -82,10 +83,10 @@ class ShownRow(NamedTuple):
     text: str
 
 
-async def shown(conn: Connection, organization_id: UUID, turn_id: UUID) -> ShownRow | None:
-    """Read what readers of the turn see now; None when they see nothing."""
-    row = await conn.fetchrow(_SHOWN, organization_id, turn_id)
-    return None if row is None else ShownRow(*row.values())
+async def shown(conn: Connection, organization_id: UUID, turn_id: UUID) -> list[ShownRow]:
+    """Read what readers of the turn see now, in the order in which the steps began to speak."""
+    rows = await conn.fetch(_SHOWN, organization_id, turn_id)
+    return [ShownRow(*row.values()) for row in rows]
 
 
 class LogRow(NamedTuple):

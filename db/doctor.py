@@ -93,14 +93,16 @@ SELECT s.organization_id, format('step %s', s.id) AS subject,
                     WHERE u.organization_id = s.organization_id AND u.step_id = s.id)
 """
 
-# An intent belongs to a run that lives, or to a turn that the next run will take up.
+# An intent belongs to a run that lives, or to a turn that the next run will take up. A tool call that was
+# under way when its turn ended stays open: nobody knows whether it was made, and nobody is left to ask.
 _LEAKED_INTENT = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('started at %s; its turn %s has ended', s.started_at, s.turn_id) AS detail
   FROM steps s
   JOIN runs r ON r.organization_id = s.organization_id AND r.id = s.run_id
   LEFT JOIN turns t ON t.organization_id = s.organization_id AND t.id = s.turn_id
- WHERE s.state = 'started' AND r.state <> 'running' AND r.ended_at < now() - interval '1 minute'
+ WHERE s.kind = 'model' AND s.state = 'started' AND r.state <> 'running'
+   AND r.ended_at < now() - interval '1 minute'
    AND (t.id IS NULL OR t.state NOT IN ('pending', 'awaiting_approval'))
 """
 
@@ -161,8 +163,23 @@ SELECT s.organization_id, format('session %s', s.id) AS subject,
      OR EXISTS (SELECT FROM deltas d WHERE d.organization_id = s.organization_id AND d.session_id = s.id)
      OR EXISTS (SELECT FROM steps p WHERE p.organization_id = s.organization_id AND p.session_id = s.id
                                       AND p.result IS NOT NULL)
+     OR EXISTS (SELECT FROM approvals a WHERE a.organization_id = s.organization_id AND a.session_id = s.id
+                                          AND (a.arguments IS NOT NULL OR a.note IS NOT NULL))
      OR EXISTS (SELECT FROM idempotency_keys k WHERE k.organization_id = s.organization_id
                                                  AND k.session_id = s.id AND k.answer IS NOT NULL))
+"""
+
+# The rows and the turns say the same: a turn waits exactly while an approval of it is open.
+_OPEN_APPROVALS = """
+SELECT COALESCE(a.organization_id, t.organization_id) AS organization_id,
+       format('turn %s', COALESCE(a.turn_id, t.id)) AS subject,
+       format('%s open approvals, and the turn is %s',
+              COALESCE(a.count, 0), COALESCE(t.state, 'gone')) AS detail
+  FROM (SELECT organization_id, turn_id, count(*) AS count
+          FROM approvals WHERE decision IS NULL AND closed_at IS NULL
+         GROUP BY organization_id, turn_id) a
+  FULL JOIN turns t ON t.organization_id = a.organization_id AND t.id = a.turn_id
+ WHERE (a.count IS NOT NULL) IS DISTINCT FROM (t.state IS NOT DISTINCT FROM 'awaiting_approval')
 """
 
 _CHECKS = {
@@ -178,6 +195,7 @@ _CHECKS = {
     "header copies": _HEADER_COPIES,
     "active turn": _ACTIVE_TURN,
     "text of deleted sessions": _LEFT_TEXT,
+    "open approvals": _OPEN_APPROVALS,
 }
 
 CHECKS = tuple(_CHECKS)

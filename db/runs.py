@@ -25,6 +25,8 @@ class ClaimedRow(NamedTuple):
 # `offered` asks its questions by subqueries, row by row along the index of pending turns: joined, they would
 # be answered for the whole backlog at every claim. It offers more than one turn, since some may be locked,
 # and looks at more than an organization may have running and queued behind.
+# The turn's row is locked too, so that its state is judged as it is then: a turn that was parked meanwhile
+# stays the active one, and must not be claimed before its approvals are decided.
 _CLAIM = """
 WITH RECURSIVE waiting AS (
     (SELECT t.organization_id, t.created_at
@@ -77,9 +79,10 @@ WITH RECURSIVE waiting AS (
       FROM offered o
       JOIN sessions s ON s.organization_id = o.organization_id AND s.id = o.session_id
                      AND s.active_turn_id = o.turn_id
+      JOIN turns t ON t.organization_id = o.organization_id AND t.id = o.turn_id AND t.state = 'pending'
      ORDER BY o.running_count, o.created_at
      LIMIT 1
-       FOR UPDATE OF s SKIP LOCKED
+       FOR UPDATE OF s, t SKIP LOCKED
 ), lost AS (
     UPDATE runs r SET state = 'lost', ended_at = now()
       FROM candidate c
@@ -139,13 +142,14 @@ class LeakedRow(NamedTuple):
     turn_id: UUID
     run_id: UUID
     step_id: UUID
+    kind: str
     model: str | None
 
 
 _LEAKED = """
-SELECT s.organization_id, s.session_id, s.turn_id, s.run_id, s.id, s.model
+SELECT s.organization_id, s.session_id, s.turn_id, s.run_id, s.id, s.kind, s.model
   FROM steps s
- WHERE s.state = 'started' AND s.kind = 'model' AND s.started_at < now() - $1 * interval '1 second'
+ WHERE s.state = 'started' AND s.started_at < now() - $1 * interval '1 second'
    AND EXISTS (SELECT FROM runs r
                 WHERE r.organization_id = s.organization_id AND r.id = s.run_id
                   AND r.ended_at < now() - $1 * interval '1 second')
@@ -202,6 +206,30 @@ async def start_step(conn: Connection, organization_id: UUID, run_id: UUID, step
     return await conn.fetchval(_START_STEP, organization_id, run_id, *step) is not None
 
 
+_END_STEP = """
+UPDATE steps
+   SET state = $3, ended_at = $4, result = CASE WHEN is_redacted THEN NULL ELSE $5::json END
+ WHERE organization_id = $1 AND id = $2 AND state = 'started' AND kind = 'tool'
+RETURNING id
+"""
+
+
+async def end_step(
+    conn: Connection,
+    organization_id: UUID,
+    step_id: UUID,
+    *,
+    state: str,
+    ended_at: datetime,
+    result: bytes | None,
+) -> bool:
+    """Record how a tool call ended, whoever holds its turn now; False when that is recorded already.
+
+    Model calls end by `usage.settle`, which writes what they cost.
+    """
+    return await conn.fetchval(_END_STEP, organization_id, step_id, state, ended_at, result) is not None
+
+
 class StepRow(NamedTuple):
     """A step of a turn, with its ledger row where it has one."""
 
@@ -214,6 +242,8 @@ class StepRow(NamedTuple):
     model: str | None
     state: str
     started_at: datetime
+    ended_at: datetime | None
+    request: bytes
     result: bytes | None
     latency_ms: int | None
     input_tokens: int | None
@@ -226,9 +256,9 @@ class StepRow(NamedTuple):
 
 
 _STEPS = """
-SELECT s.id, s.run_id, s.kind, s.purpose, s.speaker, s.provider, s.model, s.state, s.started_at, s.result,
-       u.latency_ms, u.input_tokens, u.cached_tokens, u.cache_write_tokens, u.output_tokens,
-       u.reasoning_tokens, u.cost, u.currency
+SELECT s.id, s.run_id, s.kind, s.purpose, s.speaker, s.provider, s.model, s.state, s.started_at, s.ended_at,
+       s.request, s.result, u.latency_ms, u.input_tokens, u.cached_tokens, u.cache_write_tokens,
+       u.output_tokens, u.reasoning_tokens, u.cost, u.currency
   FROM steps s
   LEFT JOIN usage_entries u ON u.organization_id = s.organization_id AND u.step_id = s.id
                            AND u.corrects_id IS NULL

@@ -128,6 +128,12 @@ WITH erased AS (
       FROM erased e
       JOIN turns t ON t.organization_id = e.organization_id AND t.session_id = e.id
      WHERE s.organization_id = t.organization_id AND s.turn_id = t.id
+), approvals_emptied AS (
+    UPDATE approvals a
+       SET arguments = NULL, note = NULL,
+           closed_at = CASE WHEN a.decision IS NULL THEN COALESCE(a.closed_at, $4) END
+      FROM erased e
+     WHERE a.organization_id = e.organization_id AND a.session_id = e.id
 ), deltas_gone AS (
     DELETE FROM deltas d USING erased e WHERE d.organization_id = e.organization_id AND d.session_id = e.id
 ), events_gone AS (

@@ -80,6 +80,40 @@ async def stretches(
     return [StretchRow(*row.values()) for row in rows]
 
 
+# Each branch of the line offers its newest turn, by the index of those that store a node.
+_STANDING = """
+WITH RECURSIVE stretch AS (
+    SELECT b.number, b.parent, b.branch_point, $5::int AS until
+      FROM branches b
+     WHERE b.organization_id = $1 AND b.session_id = $2 AND b.number = $3
+ UNION ALL
+    SELECT b.number, b.parent, b.branch_point, s.branch_point
+      FROM stretch s
+      JOIN branches b ON b.organization_id = $1 AND b.session_id = $2 AND b.number = s.parent
+)
+SELECT t.body
+  FROM stretch s
+ CROSS JOIN LATERAL (
+    SELECT position, body
+      FROM turns
+     WHERE organization_id = $1 AND session_id = $2 AND branch = s.number AND stores_node
+       AND position >= s.branch_point AND position < LEAST(s.until, $4::int)
+     ORDER BY position DESC
+     LIMIT 1
+ ) t
+ ORDER BY t.position DESC
+ LIMIT 1
+"""
+
+
+async def standing(
+    conn: Connection, organization_id: UUID, session_id: UUID, *, branch: int, line_count: int, end: int
+) -> bytes | None:
+    """Read the newest turn before position `end` of the line that stores a node; None when none does."""
+    body: bytes | None = await conn.fetchval(_STANDING, organization_id, session_id, branch, end, line_count)
+    return body
+
+
 _BY_ID = """
 SELECT body FROM turns WHERE organization_id = $1 AND id = $3 AND session_id = $2
 """

@@ -1,6 +1,7 @@
 """Makes what tests need: an organization with an agent and a store, sessions, turns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,7 +10,18 @@ from api.agents.definition import Definition
 from api.events import Hub
 from api.session import commands, ids
 from api.session.commands import IfActive
-from api.session.document import Actor, AgentRef, Change, Head, Reply, StepSummary, Usage
+from api.session.document import (
+    Actor,
+    AgentRef,
+    Approval,
+    ApprovalReason,
+    Change,
+    Decision,
+    Head,
+    Reply,
+    StepSummary,
+    Usage,
+)
 from api.store import Caller, Delta, Done, Idempotency, Replay, Store, StoredAnswer
 from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, turn_id_of
@@ -82,6 +94,51 @@ class World:
         assert await self.store.running.publish(claim, completing(claim, text))
         return claim
 
+    async def ask(self, session_id: str, count: int = 1, **fields: Any) -> tuple[Approval, ...]:
+        """Say something, and have its turn wait for this many approvals. No other turn is pending."""
+        delta = await self.append(session_id, None)
+        claim = await self.store.running.claim(runner="test", lease_seconds=15)
+        assert claim is not None
+        assert turn_id_of(claim) == delta.session.active_turn_id
+        approvals = tuple(self.approval(number, **fields) for number in range(count))
+        assert await self.store.running.publish(claim, asking(claim, *approvals))
+        return approvals
+
+    def approval(self, number: int = 0, **fields: Any) -> Approval:
+        """An approval that nobody has asked for yet."""
+        now = utc_now()
+        asked = {
+            "id": self.store.running.new_approval_id(),
+            "asked_by": ids.to_wire(ids.Kind.STEP, self.store.running.new_step_id()),
+            "call_index": number,
+            "step_id": ids.to_wire(ids.Kind.STEP, self.store.running.new_step_id()),
+            "tool": "refund",
+            "arguments": {"order": number},
+            "arguments_digest": f"digest-{number}",
+            "effect": "once",
+            "reason": ApprovalReason.REQUIRED,
+            "requested_at": now,
+            "expires_at": now + timedelta(hours=1),
+        }
+        return Approval(**asked | fields)
+
+    async def decide(
+        self, approval: Approval, decision: Decision = Decision.APPROVED, **options: Any
+    ) -> Delta:
+        """Decide about an approval as it was asked for."""
+        given = {
+            "arguments_digest": approval.arguments_digest,
+            "note": None,
+            "is_standing": False,
+            "expected": None,
+            "idempotency": None,
+            "render": rendered,
+        }
+        caller = options.pop("caller", self.caller)
+        return delta_of(
+            await self.store.approvals.decide(caller, approval.id, decision=decision, **given | options)
+        )
+
     async def conversation(self, turn_count: int) -> Delta:
         """A session with this many completed turns."""
         delta = await self.session()
@@ -91,8 +148,25 @@ class World:
         return await self.store.reading.since(self.caller, delta.session.id, 0)
 
 
-def completing(claim: Claim, text: str) -> Any:
-    """A command for `publish` that completes the claimed turn with one reply."""
+def asking(claim: Claim, *approvals: Approval) -> Any:
+    """A command for `publish` that lets the claimed turn wait for these approvals."""
+
+    def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
+        return commands.request_approvals(
+            head,
+            turn_id=turn_id_of(claim),
+            approvals=approvals,
+            steps=steps,
+            usage=usage,
+            now=utc_now(),
+            actor=RUNNER,
+        )
+
+    return command
+
+
+def completing(claim: Claim, text: str, **more: Any) -> Any:
+    """A command for `publish` that completes the claimed turn with one reply, and more of `complete`."""
 
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
         now = utc_now()
@@ -104,15 +178,22 @@ def completing(claim: Claim, text: str) -> Any:
             usage=usage,
             now=now,
             actor=RUNNER,
+            **more,
         )
 
     return command
 
 
-async def make_world(pool: Pool, *, definition: Definition = DEFINITION, name: str = "Acme") -> World:
+async def make_world(
+    pool: Pool,
+    *,
+    definition: Definition = DEFINITION,
+    name: str = "Acme",
+    clock: Callable[[], datetime] = utc_now,
+) -> World:
     """An organization of its own on this database."""
     hub = Hub()
-    store = Store(pool, hub)
+    store = Store(pool, hub, clock=clock)
     organization = await store.access.create_organization(name)
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
     assert row is not None

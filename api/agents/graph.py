@@ -20,9 +20,11 @@ def check_graph(nodes: list[tuple[int, dict[str, Any]]], faults: list[Fault]) ->
             if name in named:
                 say(faults, f"/nodes/{index}/name", "duplicate", "There is another node of this name.")
             named.setdefault(name, (index, node))
+    leads_nowhere = False
     for index, node in nodes:
         for place, to in _ways(node):
-            if to not in named and _is_name(to):
+            leads_nowhere |= to not in named
+            if _is_name(to) and to not in named:
                 pointer = f"/nodes/{index}/transitions/{place}/to"
                 say(faults, pointer, "unknown_name", "There is no node of this name.")
     if START_NODE not in named:
@@ -34,7 +36,7 @@ def check_graph(nodes: list[tuple[int, dict[str, Any]]], faults: list[Fault]) ->
         message = "The first node is no end: a session would be over before it began."
         say(faults, f"/nodes/{start_index}/end", "not_allowed", message)
     # With a name missing or double, or a way to nowhere, what cannot be reached would be a guess.
-    if len(faults) == before and len(named) == len(nodes):
+    if not leads_nowhere and len(faults) == before and len(named) == len(nodes):
         reached = _reached({name: node for name, (_, node) in named.items()})
         for name, (index, _) in named.items():
             if name not in reached:
@@ -58,9 +60,10 @@ def _reached(nodes: dict[str, dict[str, Any]]) -> set[str]:
 
 
 def _ways(node: dict[str, Any]) -> Iterator[tuple[int, str]]:
-    """Where a node's transitions lead, each with its index."""
-    transitions = node.get("transitions")
-    for index, transition in enumerate(transitions if isinstance(transitions, list | tuple) else ()):
+    """Where a node's transitions lead, each with its index; an empty name where that cannot be read."""
+    transitions = node.get("transitions", ())
+    if not isinstance(transitions, list | tuple):
+        transitions = (transitions,)
+    for index, transition in enumerate(transitions):
         to = transition.get("to") if isinstance(transition, dict) else None
-        if isinstance(to, str):
-            yield index, to
+        yield index, to if isinstance(to, str) else ""

@@ -66,7 +66,8 @@ def _check_node(node: dict[str, Any], pointer: str, known: set[str] | None, faul
     message = "There is another transition with this label."
     _check_distinct(transitions, "label", f"{pointer}/transitions", message, faults)
     for index, transition in transitions:
-        if transition.get("label") in seen:
+        label = transition.get("label")
+        if isinstance(label, str) and label in seen:
             place = f"{pointer}/transitions/{index}/label"
             say(faults, place, "duplicate", "A tool of this node has this name.")
     if len(names) + len(transitions) > bounds.OFFERED_MAX:

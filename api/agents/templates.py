@@ -94,6 +94,17 @@ def parse(text: str) -> Template:
     return Template(tuple(parts))
 
 
+def read(text: str) -> Template:
+    """Read a text of a published definition; one from before texts were templates stands as it is.
+
+    Only there can a fault be: what is published now was judged.
+    """
+    try:
+        return parse(text)
+    except TemplateFault:
+        return Template((text,))
+
+
 def render(
     template: Template,
     values: Mapping[str, Any],

@@ -10,5 +10,5 @@ first_start   what an embedded service makes for the person who starts it
 local_access  the file that tells them where it is, and its key
 server        sockets, signals and uvicorn
 host_guard    refuses other Host headers on a loopback address
-sweeps        forgets what nobody asks for any more
+sweeps        forgets what nobody asks for any more, denies what nobody has decided in time
 """

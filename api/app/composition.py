@@ -6,8 +6,8 @@ from api.events import Hub
 from api.models.breaker import BreakerLimits
 from api.models.limits import CallLimits
 from api.models.registry import ANTHROPIC_BASE_URL, OPENAI_BASE_URL, Endpoint, Models, ModelsConfig
+from api.runner.limits import TurnLimits
 from api.runner.loop import Runner, RunnerLimits
-from api.runner.turn import TurnLimits
 from api.settings import MODEL_KEY_PREFIX, Settings
 from api.store import Store
 

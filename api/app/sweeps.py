@@ -1,4 +1,4 @@
-"""Forgets what nobody asks for any more: old idempotency keys and old deltas."""
+"""What passes with time: old keys and deltas are forgotten, approvals that nobody decides are denied."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from loguru import logger as log
 
 from api.settings import Settings
+from api.store import Store
 from api.store.base import utc_now
 from db import deltas, keys
 from db.pool import Pool
@@ -14,6 +15,12 @@ DELTA_HOURS = 1
 """Time that streamed text is kept beside the turn that holds it, for listeners who resume."""
 
 _INTERVAL_SECONDS = 3600
+
+EXPIRY_SECONDS = 5
+"""How long an approval that has expired may stay open."""
+
+_EXPIRED_MAX = 200
+"""How many are denied between two looks."""
 
 
 async def sweep_forever(pool: Pool, settings: Settings) -> None:
@@ -34,3 +41,28 @@ async def sweep(pool: Pool, *, now: datetime, idempotency_hours: int) -> None:
         delta_count = await deltas.sweep(conn, before=now - timedelta(hours=DELTA_HOURS))
     if key_count or delta_count:
         log.info("old rows forgotten", idempotency_keys=key_count, deltas=delta_count)
+
+
+async def deny_expired_forever(store: Store) -> None:
+    """Deny approvals that nobody decided in time, now and then every few seconds, until cancelled."""
+    while True:
+        try:
+            await deny_expired(store)
+        except Exception:
+            # The edge of the loop: the database may answer the next time.
+            log.exception("expired approvals were not looked for")
+        await asyncio.sleep(EXPIRY_SECONDS)
+
+
+async def deny_expired(store: Store) -> int:
+    """Deny what nobody decided in time, the longest overdue first; answers how many."""
+    count = 0
+    for organization_id, approval_id in await store.approvals.expired(limit=_EXPIRED_MAX):
+        try:
+            count += await store.approvals.expire(organization_id, approval_id)
+        except Exception:
+            # One session that is locked or broken must not keep the others waiting.
+            log.exception("an expired approval was not denied", approval_id=approval_id)
+    if count:
+        log.info("expired approvals denied", approvals=count)
+    return count

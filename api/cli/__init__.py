@@ -30,7 +30,7 @@ COMMANDS = {
     "migrate": Command("migrate", "bring the database to this release's schema"),
     "organizations": Command("organizations", "create and list organizations"),
     "keys": Command("keys", "create, list and revoke API keys; show the local one"),
-    "agents": Command("agents", "publish and list agents"),
+    "agents": Command("agents", "validate, publish, list and compare agents"),
     "usage": Command("usage", "show the ledger: every model call and its cost"),
     "doctor": Command("doctor", "look for what must not be: gaps, double bills, stuck turns, broken laws"),
     "openapi": Command("openapi", "print, write or check the OpenAPI document"),

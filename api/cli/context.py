@@ -135,8 +135,10 @@ def print_json(value: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> None:
-    """Print a table for people; `columns` name each column's alignment."""
+def print_table(
+    title: str, columns: dict[str, str], rows: list[list[str]], *, is_error: bool = False
+) -> None:
+    """Print a table for people, or of what went wrong; `columns` name each column's alignment."""
     from rich.console import Console
     from rich.table import Table
 
@@ -146,5 +148,6 @@ def print_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> N
     for row in rows:
         table.add_row(*row)
     # Into a pipe a table has the width that it needs: whoever reads it may search it line by line.
-    width = None if sys.stdout.isatty() else _PIPE_CHARACTERS_MAX
-    Console(highlight=False, markup=False, width=width).print(table)
+    stream = sys.stderr if is_error else sys.stdout
+    width = None if stream.isatty() else _PIPE_CHARACTERS_MAX
+    Console(highlight=False, markup=False, width=width, file=stream).print(table)

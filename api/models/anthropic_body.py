@@ -1,7 +1,7 @@
 """A request in the words of Anthropic's Messages API.
 
-Structured answers: by `output_config.format` where the schema is strict and the model knows it, else in
-words.
+Structured answers: by `output_config.format` where the schema is strict, has few alternatives and the model
+knows the field, else in words. What is refused is asked for once more, in words.
 
 Reasoning: models up to 4.5 think within a budget of tokens (1,024, 4,096 or 16,384 for `low`, `medium` and
 `high`), newer ones by an effort of these names. Thinking counts towards `max_tokens`: a limit that the
@@ -27,6 +27,9 @@ from api.models.messages import Exchange, alternating, arguments_object
 OUTPUT_TOKENS_DEFAULT = 4_096
 """Anthropic demands an output limit; this one is sent where the request has none."""
 
+_UNIONS_MAX = 16
+"""Parts of an answer's schema that may allow several types, as every variable that may be null does."""
+
 _BUDGETS = {"low": 1_024, "medium": 4_096, "high": 16_384}
 _BUDGET_MIN = 1_024
 
@@ -38,8 +41,8 @@ _WITHOUT_FORMAT = re.compile(r"claude-(?:2|instant|3)|claude-(?:opus|sonnet|haik
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
-def make_body(request: ModelRequest) -> dict[str, Any]:
-    """What is posted."""
+def make_body(request: ModelRequest, *, takes_schema: bool = True) -> dict[str, Any]:
+    """What is posted. `takes_schema` is False where the schema of the answer has been refused."""
     exchanges = alternating(request.messages)
     messages = _messages(exchanges)
     body: dict[str, Any] = {
@@ -50,7 +53,7 @@ def make_body(request: ModelRequest) -> dict[str, Any]:
     }
     instructions = request.instructions
     if (schema := request.answer_schema) is not None:
-        if schemas.is_strict(schema) and not _WITHOUT_FORMAT.match(request.model):
+        if takes_schema and _is_guaranteed(schema, request.model):
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         else:
             instructions = "\n\n".join(part for part in (instructions, schemas.in_words(schema)) if part)
@@ -66,6 +69,11 @@ def make_body(request: ModelRequest) -> dict[str, Any]:
         # they think.
         body["extra_body"] = {"temperature": request.temperature}
     return body
+
+
+def _is_guaranteed(schema: dict[str, Any], model: str) -> bool:
+    is_simple = schemas.is_strict(schema) and schemas.union_count(schema) <= _UNIONS_MAX
+    return is_simple and not _WITHOUT_FORMAT.match(model)
 
 
 def _messages(exchanges: list[Exchange]) -> list[dict[str, Any]]:
@@ -119,7 +127,7 @@ def _tools(request: ModelRequest, exchanges: list[Exchange]) -> dict[str, Any]:
     if request.tools:
         offered = [
             {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
-            for tool in request.tools
+            for tool in map(schemas.as_sent, request.tools)
         ]
         return {"tools": offered}
     called = dict.fromkeys(call.name for exchange in exchanges for call in exchange.calls)

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from api.models.base import (
     TextDelta,
 )
 from api.models.limits import AdapterItem, CallLimits, CallPiece, limited
+from api.models.schemas import RefusedSchemas
 from api.models.shapes import count_in, model_named, text_in
 from api.models.tool_calls import CallCollector
 
@@ -36,6 +38,8 @@ _STOP_REASONS = {
     "refusal": FinishReason.FILTER,
 }
 
+_ABOUT_SCHEMA = re.compile(r"schema|grammar|output_config\.format|output format", re.IGNORECASE)
+
 
 class AnthropicClient:
     """Anthropic, or a server that speaks its Messages API."""
@@ -46,6 +50,7 @@ class AnthropicClient:
         self._base_url = base_url
         self._api_key = api_key
         self._limits = limits
+        self._refused = RefusedSchemas()
         self._sdk: AsyncAnthropic | None = None
         self._sdk_lock = asyncio.Lock()
 
@@ -68,7 +73,7 @@ class AnthropicClient:
         model = request.model
         stream: Any = None
         try:
-            stream = await sdk.messages.create(**make_body(request))
+            stream = await self._begin(sdk, request)
             async for event in stream:
                 kind = text_in(event, "type")
                 if kind == "message_start":
@@ -114,6 +119,20 @@ class AnthropicClient:
         finally:
             if stream is not None:
                 await stream.close()
+
+    async def _begin(self, sdk: "AsyncAnthropic", request: ModelRequest) -> Any:
+        """Send the request; once more in other words when the schema of the answer is refused."""
+        import anthropic
+
+        body = make_body(request, takes_schema=request not in self._refused)
+        try:
+            return await sdk.messages.create(**body)
+        except anthropic.BadRequestError as error:
+            has_format = "format" in body.get("output_config", {})
+            if not has_format or not _ABOUT_SCHEMA.search(str(error)):
+                raise
+        self._refused.add(request)
+        return await sdk.messages.create(**make_body(request, takes_schema=False))
 
     def _finished(self, reason: str, calls: CallCollector, counted: dict[str, int], model: str) -> Finished:
         finish_reason, asked = calls.ending(_STOP_REASONS.get(reason, FinishReason.OTHER))

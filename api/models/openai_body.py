@@ -3,7 +3,7 @@
 Structured answers: OpenAI is asked for `json_schema`, strict where the schema allows it, and in words only
 where the root is no object, which it refuses. Other servers are asked in words, because many constrain the
 answer without showing the model the schema, and by `json_schema` as well unless tools are offered: then
-llama.cpp refuses the request and vLLM never calls a tool.
+llama.cpp refuses the request and vLLM never calls a tool. What is refused is asked for once more, in words.
 
 Reasoning: only OpenAI is told an effort; of other servers nobody knows which words they take. `off` is the
 least that the model has: `none`, before gpt-5.1 `minimal`, of the o-series and of codex `low`. Models that do
@@ -33,7 +33,7 @@ _LEAST_EFFORTS = (
 
 
 def make_body(request: ModelRequest, *, is_openai: bool, takes_schema: bool = True) -> dict[str, Any]:
-    """What is posted. `takes_schema` is False for a server that has refused `response_format`."""
+    """What is posted. `takes_schema` is False where the server has refused the schema of the answer."""
     exchanges = alternating(request.messages)
     if not (request.tools or is_openai):
         exchanges = with_calls_as_text(exchanges)
@@ -41,7 +41,7 @@ def make_body(request: ModelRequest, *, is_openai: bool, takes_schema: bool = Tr
     instructions = request.instructions
     response_format = None
     if (schema := request.answer_schema) is not None:
-        is_sendable = schema.get("type") == "object" if is_openai else takes_schema and not request.tools
+        is_sendable = takes_schema and (schema.get("type") == "object" if is_openai else not request.tools)
         if is_sendable:
             response_format = _response_format(schema)
         if not (is_openai and is_sendable):
@@ -94,7 +94,8 @@ def _readable(arguments: str) -> str:
     return msgspec.json.encode(value).decode() if value.keys() <= {"unreadable"} else arguments
 
 
-def _tool(tool: ToolSpec) -> dict[str, Any]:
+def _tool(offered: ToolSpec) -> dict[str, Any]:
+    tool = schemas.as_sent(offered)
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function}
 

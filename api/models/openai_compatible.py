@@ -23,6 +23,7 @@ from api.models.base import (
 )
 from api.models.limits import AdapterItem, CallLimits, CallPiece, limited
 from api.models.openai_body import make_body
+from api.models.schemas import RefusedSchemas
 from api.models.shapes import count_in, model_named, text_in
 from api.models.tool_calls import CallCollector
 
@@ -48,8 +49,7 @@ class OpenAICompatibleClient:
         self._api_key = api_key
         self._limits = limits
         self._is_openai = is_openai
-        self._models_without_schema: set[str] = set()
-        """Those that have refused `response_format`."""
+        self._refused = RefusedSchemas()
         self._sdk: AsyncOpenAI | None = None
         self._sdk_lock = asyncio.Lock()
 
@@ -148,17 +148,16 @@ class OpenAICompatibleClient:
         )
 
     async def _begin(self, sdk: "AsyncOpenAI", request: ModelRequest) -> Any:
-        """Send the request; once more in other words to a server that does not know `response_format`."""
+        """Send the request; once more in other words when the schema of the answer is refused."""
         import openai
 
-        takes_schema = request.model not in self._models_without_schema
-        body = make_body(request, is_openai=self._is_openai, takes_schema=takes_schema)
+        body = make_body(request, is_openai=self._is_openai, takes_schema=request not in self._refused)
         try:
             return await sdk.chat.completions.create(**body)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if self._is_openai or "response_format" not in body or "response_format" not in str(error):
+            if "response_format" not in body or "response_format" not in str(error):
                 raise
-        self._models_without_schema.add(request.model)
+        self._refused.add(request)
         body = make_body(request, is_openai=self._is_openai, takes_schema=False)
         return await sdk.chat.completions.create(**body)
 

@@ -18,8 +18,11 @@ _FORMATS = {
 
 
 def fitting(schema: Mapping[str, Any], facts: Mapping[str, str]) -> Any:
-    """A document that fits. `facts` are taken for properties of their name (`favourite_colour` is the
-    `favourite colour`); what is not told is made up. Patterns are not understood."""
+    """A document that fits.
+
+    `facts` are taken for properties of their name (`favourite_colour` is the `favourite colour`); what is not
+    told is null where it may be, else made up. Patterns are not understood.
+    """
     return _Maker(schema, facts).make(schema, name="", depth=0)
 
 
@@ -49,9 +52,14 @@ class _Maker:
         schema = _resolved(schema, self._root)
         if "const" in schema:
             return schema["const"]
-        if choices := schema.get("enum"):
-            told = self._fact(name)
-            return told if told in choices else choices[0]
+        told = self._fact(name)
+        choices = schema.get("enum", ())
+        if told is not None and (meant := [c for c in choices if str(c).lower() == told.lower()]):
+            return meant[0]
+        if "null" in _types(schema) and (told is None or choices) and None in (choices or (None,)):
+            return None  # whoever allows it asks for no guess
+        if choices:
+            return choices[0]
         for word in ("anyOf", "oneOf"):
             if alternatives := schema.get(word):
                 return self.make(alternatives[0], name=name, depth=depth + 1)

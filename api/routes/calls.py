@@ -178,6 +178,10 @@ class Call:
             await self.store.reading.turn(self.caller, given["session_id"], given["turn_id"])
         elif "session_id" in given:
             await self.store.reading.revision(self.caller, given["session_id"])
+        elif "approval_id" in given:
+            await self.store.approvals.approval(self.caller, given["approval_id"])
+        elif "rule_id" in given:
+            await self.store.approval_rules.rule(self.caller, given["rule_id"])
         elif "agent_id" in given:
             await self.store.agents.agent(self.caller, given["agent_id"])
 

@@ -14,6 +14,7 @@
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
+        TooManyRules             as many approval rules are in force as may            409
         Unavailable                                                                   503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
@@ -249,6 +250,16 @@ class RequestInFlight(ApiError):
         return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
 
 
+class TooManyRules(ApiError):
+    """The organization has as many approval rules in force as it may."""
+
+    code = "too-many-rules"
+
+    def __init__(self, *, count_max: int) -> None:
+        self.count_max = count_max
+        super().__init__(f"{count_max} approval rules are in force; revoke one first.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -336,6 +347,7 @@ STATUSES: dict[type[Exception], int] = {
     NotFound: 404,
     RequestInFlight: 409,
     StaleRevision: 409,
+    TooManyRules: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,

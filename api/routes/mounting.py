@@ -10,6 +10,8 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
+    approval_rules,
+    approvals,
     drafts,
     events,
     health,
@@ -37,6 +39,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *turns.OPERATIONS,
     *events.OPERATIONS,
     *previews.OPERATIONS,
+    *approvals.OPERATIONS,
+    *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,

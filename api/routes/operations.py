@@ -30,6 +30,8 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "session_id": (_WIRE_ID, "The session's id, `ses_...`."),
     "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
+    "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
+    "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
     "version": (_NUMBER, "The published version."),
 }

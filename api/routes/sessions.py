@@ -1,9 +1,13 @@
 """Sessions: open, list, read, change, delete."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from litestar import Response
 
+from api.agents import templates
+from api.agents.bounds import TEXT_BYTES_MAX
 from api.agents.definition import Definition
 from api.routes import headers
 from api.routes.answers import CHANGED, CREATED, render_created, rendering, respond, respond_done
@@ -52,7 +56,7 @@ async def create_session(call: Call) -> Response[bytes]:
     version = await call.store.agents.agent_version(
         command.caller.organization_id, body.agent_id, body.agent_version
     )
-    fixed, is_generated = _greeting_of(version.definition)
+    fixed, is_generated = _greeting_of(version.definition, body.context)
     result = await call.store.sessions.create_session(
         command.caller,
         agent=AgentRef(id=version.agent_id, version=version.version),
@@ -204,11 +208,22 @@ async def delete_session(call: Call) -> Response[bytes]:
 OPERATIONS = (create_session, list_sessions, get_session, update_session, delete_session)
 
 
-def _greeting_of(definition: Definition) -> tuple[str | None, bool]:
-    """The fixed words of a greeting, and whether the model makes one up."""
-    if isinstance(definition.greeting, str):
-        return definition.greeting, False
-    return None, definition.greeting is not None
+def _greeting_of(definition: Definition, context: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """The fixed words of a greeting, and whether the model makes one up.
+
+    Raises:
+        Invalid: what the context puts into the greeting makes it too long.
+    """
+    if not isinstance(definition.greeting, str):
+        return None, definition.greeting is not None
+    template = templates.read(definition.greeting)
+    try:
+        text = templates.render(template, templates.scope(context, {}), bytes_max=TEXT_BYTES_MAX)
+    except templates.RenderedTooLong as error:
+        message = f"makes the agent's greeting longer than {error.bytes_max} bytes"
+        raise Invalid((Fault(pointer="/context", message=message, code="too-large"),)) from error
+    # Of places alone nothing may be left; then the user speaks first.
+    return (text if text.strip() else None), False
 
 
 def _in_utc(query: SessionListQuery) -> datetime | None:

@@ -15,7 +15,9 @@ from api.events import ANY_RUNNER, Hub
 from api.models.registry import Models
 from api.runner.delta_log import DeltaLog
 from api.runner.leaks import settle_leaked_forever
-from api.runner.turn import TurnLimits, TurnRunner
+from api.runner.limits import TurnLimits
+from api.runner.tools.base import NO_TOOLS, Toolbox
+from api.runner.turn import TurnRunner
 from api.store import Store
 from api.store.running import TURNS_UNLIMITED, Claim
 
@@ -45,13 +47,22 @@ class RunnerLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Runner:
     """Runs turns from entering the block to leaving it."""
 
-    def __init__(self, store: Store, models: Models, hub: Hub, *, name: str, limits: RunnerLimits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        hub: Hub,
+        *,
+        name: str,
+        limits: RunnerLimits,
+        toolbox: Toolbox = NO_TOOLS,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._name = name
         self._limits = limits
         self._deltas = DeltaLog(store.running, flush_seconds=limits.flush_seconds)
-        self._turns = TurnRunner(store, models, hub, self._deltas, limits.turn)
+        self._turns = TurnRunner(store, models, toolbox, hub, self._deltas, limits.turn)
         self._running: set[asyncio.Task[None]] = set()
         self._own: list[asyncio.Task[None]] = []
         self._places = asyncio.Semaphore(limits.turns_max)

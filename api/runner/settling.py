@@ -8,6 +8,7 @@ import msgspec
 
 from api.models.base import ModelError, ModelErrorCode, ModelUsage
 from api.models.tokens import estimate_text_tokens
+from api.prompt.progress import ModelAnswer
 from api.runner import pricing
 from api.session import ids
 from api.session.document import StepSummary, Usage
@@ -50,22 +51,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """As the provider named it, else as it was asked for."""
     asked_model: str
     input_tokens_estimated: int
-    text: str
-    """What it said before it ended."""
+    answer: ModelAnswer
+    """What it said, thought and asked for before it ended."""
     usage: ModelUsage | None
     """As the provider counted; None when it did not say."""
     ended_at: datetime
     latency_ms: int
 
 
-def completed(call: Call, prices: Sequence[Price], *, finish_reason: str) -> Outcome:
-    """A call that came to its end. The text is kept until the turn is published, for a take-over."""
+def completed(call: Call, prices: Sequence[Price]) -> Outcome:
+    """A call that came to its end. Its answer is kept with the step: the turn goes on from it."""
     return _priced(
         call,
         prices,
         outcome="completed",
         reason=BillableReason.COMPLETED,
-        result={"text": call.text, "finish_reason": finish_reason},
+        result=msgspec.to_builtins(call.answer),
     )
 
 
@@ -76,7 +77,7 @@ def cancelled(call: Call, prices: Sequence[Price]) -> Outcome:
 
 def failed(call: Call, prices: Sequence[Price], *, error: ModelError) -> Outcome:
     """A call that the provider refused or broke off."""
-    if error.code in _REFUSALS and call.usage is None and not call.text:
+    if error.code in _REFUSALS and call.usage is None and not call.answer.text:
         return Outcome(
             outcome="failed",
             model=call.model,
@@ -130,7 +131,7 @@ def _priced(
     result: dict[str, object] | None,
 ) -> Outcome:
     counted = call.usage or ModelUsage(
-        input_tokens=call.input_tokens_estimated, output_tokens=estimate_text_tokens(call.text)
+        input_tokens=call.input_tokens_estimated, output_tokens=_estimated_output(call.answer)
     )
     unit_prices = _unit_prices(call, prices, counted)
     amount = None if unit_prices is None else pricing.cost(counted, unit_prices)
@@ -154,6 +155,11 @@ def _priced(
         latency_ms=call.latency_ms,
         result=result,
     )
+
+
+def _estimated_output(answer: ModelAnswer) -> int:
+    said = (answer.text, answer.reasoning, *(call.name + call.arguments for call in answer.tool_calls))
+    return sum(estimate_text_tokens(text) for text in said)
 
 
 def _unit_prices(call: Call, prices: Sequence[Price], counted: ModelUsage) -> pricing.UnitPrices | None:

@@ -6,16 +6,23 @@ The arrows come from the code's own table; a test compares the page with it.
 from api.session.document import TURN_TRANSITIONS, SessionState, TurnState
 
 REASONS: dict[tuple[TurnState, TurnState], str] = {
-    (TurnState.PENDING, TurnState.AWAITING_APPROVAL): "The runner asks a person about a tool call.",
+    (
+        TurnState.PENDING,
+        TurnState.AWAITING_APPROVAL,
+    ): "The runner asks people about tool calls (`request_approvals`).",
     (TurnState.PENDING, TurnState.COMPLETED): "The runner publishes the replies (`complete`).",
     (TurnState.PENDING, TurnState.FAILED): "The runner publishes an error (`fail`).",
     (TurnState.PENDING, TurnState.CANCELLED): (
         "Someone cancels the turn, or `rewind`, `restore`, `regenerate`, `retry`, `end` or an interrupting "
         "`append` cancels all that is unfinished."
     ),
-    (TurnState.AWAITING_APPROVAL, TurnState.PENDING): "A person has decided; the run goes on.",
+    (TurnState.AWAITING_APPROVAL, TurnState.PENDING): (
+        "The last open approval is decided (`decide`), or has expired; a runner goes on with the turn."
+    ),
     (TurnState.AWAITING_APPROVAL, TurnState.FAILED): "The runner gives the turn up (`fail`).",
-    (TurnState.AWAITING_APPROVAL, TurnState.CANCELLED): "As for a pending turn.",
+    (TurnState.AWAITING_APPROVAL, TurnState.CANCELLED): (
+        "As for a pending turn; its open approvals stay undecided for good."
+    ),
 }
 """Why a turn takes each arrow of TURN_TRANSITIONS."""
 
@@ -46,6 +53,9 @@ def render() -> str:
             "",
             f"Final: {', '.join(f'`{state}`' for state in final)}. A final turn never changes again. "
             "A greeting in fixed words is `completed` when it is created.",
+            "",
+            "A turn may wait for several approvals at once, and stays where it is until all are decided; one "
+            "that nobody decides in time counts as denied.",
             "",
             "`running` is no state of a turn but of a run: a claim moves no revision.",
             "",

@@ -19,11 +19,20 @@ import msgspec
 FORMAT = 1
 """The stored format that this release writes; `codec` upgrades older ones when they are read."""
 
+START_NODE = "start"
+"""The node that every agent begins at."""
+
 UNFINISHED_MAX = 9
 """Turns of one session that may be unfinished at once: the active one and eight in the queue."""
 
 VARIABLES_BYTES_MAX = 32 * 1024
 """How much room the agent's variables may take, as compact JSON."""
+
+APPROVALS_MAX = 32
+"""Approvals of one turn that may be open at once."""
+
+NOTE_CHARACTERS_MAX = 2_000
+"""How long the note of a decision may be."""
 
 
 class SessionState(StrEnum):
@@ -200,6 +209,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     arguments: dict[str, Any]
     arguments_digest: str
     """SHA-256 in hex of tool and arguments; a decision names it, so that it is of what was seen."""
+    effect: str
+    """Of the tool: `read`, `idempotent` or `once`; a person judges by it."""
     reason: ApprovalReason
     requested_at: datetime
     expires_at: datetime
@@ -210,8 +221,9 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     decided_by: Actor | None = None
     """A person's key, or our own process when it has expired."""
     note: str | None = None
-    """Said by whoever decided; a denial tells it to the model."""
+    """Said by whoever decided, at most NOTE_CHARACTERS_MAX; a denial tells it to the model."""
     has_expired: bool = False
+    """Nobody decided in time; it is denied then."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -236,18 +248,21 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     user_message: UserMessage | None = None
     """None for a greeting."""
     replies: tuple[Reply, ...] = ()
+    """Of a turn that waits, or goes on after that: what had been said when it last asked."""
     node: str | None = None
     """The agent's node after this turn; None when the turn changed neither node nor variables."""
     variables: dict[str, Any] | None = None
     """All variables as they stand after this turn; None when the turn changed neither node nor variables."""
     steps: tuple[StepSummary, ...] = ()
     approvals: tuple[Approval, ...] = ()
-    """All that were ever asked for in this turn, in order."""
+    """All that were ever asked for in this turn, in order. One is open while it is undecided and the turn
+    not final; the end of the turn closes it undecided.
+    """
     notices: tuple[Notice, ...] = ()
     error: TurnError | None = None
     """None unless the turn failed."""
     usage: Usage | None = None
-    """None until the turn is final, and for turns without a priced call."""
+    """None until the turn waits or is final, and for turns without a priced call."""
     copied_from: str | None = None
     """The turn of another session that a fork copied; a copy has no usage."""
 
@@ -297,7 +312,9 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
     type: EventType
     turn_id: str | None = None
-    """The turn that was created or ended; None where the effect is on the session."""
+    """The turn that it happened to; None where the effect is on the session."""
+    approval_id: str | None = None
+    """The approval that was decided; None elsewhere."""
     ordinal: int | None = None
     """The discarded future that was restored; None elsewhere."""
 
@@ -348,7 +365,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The first unfinished turn, which a runner may claim; None when every turn is final."""
     discarded_count: int = 0
     """Futures ever discarded; the last ordinal given."""
-    node: str = "start"
+    node: str = START_NODE
     """The agent's node after the turns in effect."""
     variables: dict[str, Any] = {}
     """The agent's variables after the turns in effect."""
@@ -402,6 +419,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Futures whose first turns came back onto the line with the restored one."""
     metadata: dict[str, Any] | None = None
     """The new metadata; None when the command did not touch it."""
+    requested: tuple[Approval, ...] = ()
+    """Approvals that the active turn now waits for."""
+    decided: Approval | None = None
+    """The approval that was decided, with its decision."""
     revokes_run: bool = False
     """The active turn was taken from its runner: the epoch rises, so the old run can publish nothing."""
     event: Event

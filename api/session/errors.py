@@ -15,6 +15,13 @@
         TurnUnfinished                 turn-unfinished
         VariablesTooLarge              variables-too-large
         MetadataTooLarge               metadata-too-large
+        TooManyApprovals               too-many-approvals
+        UnknownApproval                unknown-approval
+        DigestMismatch                 digest-mismatch
+        ApprovalDecided                approval-decided
+        ApprovalClosed                 approval-closed
+        ApprovalExpired                approval-expired
+        NoStandingDecision             no-standing-decision
     AlreadyCancelled               no refusal: what was asked for is so already; nothing has changed
     InvariantViolated              broken, and ours: a clause of the law does not hold
     CorruptDocument                broken: stored bytes that are no session and no turn
@@ -25,7 +32,7 @@ nobody parses it.
 
 from typing import ClassVar
 
-from api.session.document import TurnState
+from api.session.document import Approval, TurnState
 
 
 class CommandRefused(Exception):
@@ -179,6 +186,81 @@ class MetadataTooLarge(CommandRefused):
         super().__init__(f"the metadata would take {size_bytes} bytes of JSON; {bytes_max} are allowed")
         self.size_bytes = size_bytes
         self.bytes_max = bytes_max
+
+
+class TooManyApprovals(CommandRefused):
+    """A turn would wait for more people's answers than it may."""
+
+    code = "too-many-approvals"
+
+    def __init__(self, *, count: int, count_max: int) -> None:
+        super().__init__(f"a turn would wait for {count} approvals at once; {count_max} are allowed")
+        self.count = count
+        self.count_max = count_max
+
+
+class UnknownApproval(CommandRefused):
+    """The turn never asked for this approval."""
+
+    code = "unknown-approval"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"there is no approval {approval_id}")
+        self.approval_id = approval_id
+
+
+class DigestMismatch(CommandRefused):
+    """Other arguments were judged than those that the call would be made with."""
+
+    code = "digest-mismatch"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"approval {approval_id} is about other arguments than those of this digest")
+        self.approval_id = approval_id
+
+
+class ApprovalDecided(CommandRefused):
+    """Somebody decided before; a decision is made once."""
+
+    code = "approval-decided"
+
+    def __init__(self, approval: Approval) -> None:
+        super().__init__(f"approval {approval.id} is {approval.decision} already")
+        self.approval = approval
+        """With the decision that stands."""
+
+
+class ApprovalClosed(CommandRefused):
+    """The turn was cancelled or has failed before anybody decided."""
+
+    code = "approval-closed"
+
+    def __init__(self, approval_id: str, *, state: TurnState) -> None:
+        super().__init__(f"approval {approval_id} is not needed any more: its turn is {state.value}")
+        self.approval_id = approval_id
+        self.state = state
+
+
+class ApprovalExpired(CommandRefused):
+    """Nobody decided in time: it counts as denied."""
+
+    code = "approval-expired"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"approval {approval_id} has expired and counts as denied")
+        self.approval_id = approval_id
+
+
+class NoStandingDecision(CommandRefused):
+    """Whether a call with an unknown outcome is made again cannot be settled once for all calls."""
+
+    code = "no-standing-decision"
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"approval {approval_id} is about one call whose outcome is unknown, not about its tool"
+        )
+        self.approval_id = approval_id
 
 
 class AlreadyCancelled(Exception):

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     RUN = "run"
     STEP = "stp"
     APPROVAL = "apv"
+    RULE = "rul"
     AGENT = "agt"
     ORGANIZATION = "org"
     USAGE = "use"

@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 
 from api.session.document import (
+    APPROVALS_MAX,
     FIRST_BRANCH,
+    NOTE_CHARACTERS_MAX,
     UNFINISHED_MAX,
     VARIABLES_BYTES_MAX,
+    Approval,
+    Decision,
     Document,
     Session,
     SessionState,
@@ -73,6 +77,35 @@ def check_turn(turn: Turn) -> None:
     require(turn.state is not TurnState.FAILED or turn.node is None, "a failed turn changes no node")
     require(fits(turn.variables), "the variables of a turn are bounded")
     require(turn.copied_from is None or turn.usage is None, "a copied turn has no usage")
+    for approval in turn.approvals:
+        check_approval(approval)
+    require(are_distinct(turn.approvals), "approvals and the steps that they allow are not reused")
+    undecided = sum(approval.decision is None for approval in turn.approvals)
+    is_waiting = turn.state is TurnState.AWAITING_APPROVAL
+    require(not is_waiting or undecided > 0, "a turn that awaits approval has an open one")
+    require(
+        is_waiting or undecided == 0 or turn.state in (TurnState.FAILED, TurnState.CANCELLED),
+        "a turn goes on when its approvals are decided",
+    )
+    require(undecided <= APPROVALS_MAX, "the open approvals of a turn are bounded")
+
+
+def check_approval(approval: Approval) -> None:
+    """The clauses that an approval can be held to alone."""
+    is_decided = approval.decision is not None
+    require((approval.decided_at is not None) == is_decided, "a decision says when, no decision does not")
+    require((approval.decided_by is not None) == is_decided, "a decision says who, no decision does not")
+    require(is_decided or approval.note is None, "a note belongs to a decision")
+    require(len(approval.note or "") <= NOTE_CHARACTERS_MAX, "the note of a decision is bounded")
+    require(
+        not approval.has_expired or approval.decision is Decision.DENIED, "what has expired counts as denied"
+    )
+
+
+def are_distinct(approvals: tuple[Approval, ...]) -> bool:
+    """Whether no two have the same id, and no two allow the same step."""
+    ids, steps = ({a.id for a in approvals}, {a.step_id for a in approvals})
+    return len(ids) == len(steps) == len(approvals)
 
 
 def _check_branches(document: Document) -> None:

@@ -3,6 +3,7 @@
     sessions    the commands, each under a revision check, in one transaction with its event and its key
     reading     the document, its pages and previews
     running     claim, steps, settlement, publish: what a runner does
+    approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
     access      organizations and API keys
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from api.agents.definition import Definition, parse
@@ -14,9 +13,9 @@ from api.session import ids
 from api.session.document import Actor
 from api.store import rows
 from api.store.base import Caller, Idempotency, Replay, StoredAnswer, row_id
-from api.store.errors import DraftConflict, NotFound, RequestInFlight
+from api.store.errors import DraftConflict, NotFound
 from api.store.replaying import Replaying
-from db import agent_drafts, agents, keys
+from db import agent_drafts, agents
 from db.pool import Connection, retry_serialization
 
 _CACHED_MAX = 1_000
@@ -292,31 +291,10 @@ class Agents(Replaying):
         idempotency: Idempotency | None,
         render: Callable[[AgentVersion], StoredAnswer],
     ) -> StoredAnswer | Replay:
-        async def attempt() -> StoredAnswer | Replay:
-            async with self._pool.acquire() as conn, conn.transaction():
-                replay = await self._replay(conn, caller, idempotency)
-                if replay is not None:
-                    return replay
-                answer = render(await write(conn, made))
-                if idempotency is not None:
-                    await keys.insert(
-                        conn,
-                        caller.organization_id,
-                        key=idempotency.key,
-                        fingerprint=idempotency.fingerprint,
-                        at=made.published_at,
-                        status=answer.status,
-                        headers=msgspec.json.encode(answer.headers),
-                        answer=answer.body,
-                    )
-                return answer
+        async def write_rendered(conn: Connection) -> StoredAnswer:
+            return render(await write(conn, made))
 
-        try:
-            return await retry_serialization(attempt)
-        except asyncpg.LockNotAvailableError:
-            raise RequestInFlight from None
-        except asyncpg.UniqueViolationError as error:
-            return await self._first_answer(caller, idempotency, error)
+        return await self._write_once(caller, write_rendered, idempotency=idempotency, at=made.published_at)
 
 
 def _agent(row: agents.AgentRow) -> Agent:

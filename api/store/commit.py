@@ -34,6 +34,7 @@ from api.store.errors import NotFound, RequestInFlight, RevisionConflict
 from api.store.lines import LineReader
 from api.store.partial import partial_of
 from api.store.replaying import Replaying
+from api.store.swapping import Beside, swap
 from db import commits, events, futures, sessions
 from db.pool import Connection, retry_serialization
 
@@ -77,13 +78,14 @@ class Committing(Replaying):
         render: Render | None = None,
         turn_id: str | None = None,
         is_whole: bool = False,
+        beside: Beside | None = None,
     ) -> Done | Replay:
         """Carry a command out at `expected`, or at whatever revision is found for None.
 
         With `render` its answer is kept under the idempotency key, with `turn_id` the turn that it makes.
         `judges_header` says that it changes what is beside the line, for the advice after a conflict.
         `revokes` says that it may take a running turn from its runner, `is_whole` that the caller wants the
-        whole document as the command leaves it.
+        whole document as the command leaves it. `beside` is written in the same transaction.
         """
 
         async def attempt() -> Done | Replay:
@@ -122,13 +124,14 @@ class Committing(Replaying):
                     turn_id=turn_id,
                     base=found.head.session.revision,
                 )
-            is_committed = await commits.swap(
+            is_committed = await swap(
                 conn,
                 caller.organization_id,
                 found.id,
+                change,
                 expected_epoch=None,
                 key=key,
-                **rows.swap_arguments(change),
+                beside=beside,
             )
             if is_committed:
                 return Done(delta=delta, answer=answer, turn_id=turn_id)

@@ -1,9 +1,10 @@
 """Reading the line of a session: its stretches, its turns, one turn of it."""
 
+from typing import Any
 from uuid import UUID
 
 from api.session import codec, ids
-from api.session.document import Session, Turn
+from api.session.document import START_NODE, Session, Turn
 from api.session.errors import TurnNotOnLine
 from api.session.line import Line
 from api.store import rows
@@ -41,6 +42,23 @@ class LineReader:
             end=end,
         )
         return tuple(codec.decode_turn(body) for body in bodies)
+
+    async def standing(
+        self, *, end: int, branch: int | None = None, line_count: int | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Read the agent's node and variables after the turns before position `end` of the line, or of
+        another line of the session: what the newest of them says that stores any, else the beginning's.
+        """
+        body = await turns.standing(
+            *self._scope,
+            branch=self._session.branch if branch is None else branch,
+            line_count=self._session.turn_count if line_count is None else line_count,
+            end=end,
+        )
+        turn = None if body is None else codec.decode_turn(body)
+        if turn is None or turn.node is None or turn.variables is None:
+            return START_NODE, {}
+        return turn.node, turn.variables
 
     async def turn(self, turn_id: str) -> Turn:
         """Read a turn of the session, on the line or not.

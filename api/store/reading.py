@@ -47,7 +47,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     turn_count: int
     reply_count: int
     tool_calls: tuple[StepSummary, ...]
-    """Tool calls in those turns."""
+    """Tool calls in those turns that were not only reading."""
     usage: Usage
     """What the turns have cost, from the ledger."""
 
@@ -298,7 +298,9 @@ class Readings(Base):
             page = await reader.turns(first=start, end=min(end, start + PAGE_TURNS_MAX))
             told = told or page
             reply_count += sum(len(turn.replies) for turn in page)
-            tool_calls += (step for turn in page for step in turn.steps if step.kind == "tool")
+            tool_calls += (
+                step for turn in page for step in turn.steps if step.kind == "tool" and step.effect != "read"
+            )
         line = await reader.line(down_to=first)
         spent = await usage.of_stretches(
             conn,

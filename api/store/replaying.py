@@ -1,13 +1,20 @@
 """Repetitions: a call with an idempotency key that was used gets the first answer, and does nothing."""
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
 import asyncpg
+import msgspec
 
 from api.session import ids
 from api.store import rows
-from api.store.base import Base, Caller, Idempotency, Replay
-from api.store.errors import KeyReused, NotFound
+from api.store.base import Base, Caller, Idempotency, Replay, StoredAnswer
+from api.store.errors import KeyReused, NotFound, RequestInFlight
 from db import keys
-from db.pool import Connection
+from db.pool import Connection, retry_serialization
+
+_Answer = TypeVar("_Answer", StoredAnswer, StoredAnswer | None)
 
 
 class Replaying(Base):
@@ -32,6 +39,45 @@ class Replaying(Base):
             # The session that the first call was on, or made, has been deleted since.
             raise NotFound("session")
         return Replay(answer=answer)
+
+    async def _write_once(
+        self,
+        caller: Caller,
+        write: Callable[[Connection], Awaitable[_Answer]],
+        *,
+        idempotency: Idempotency | None,
+        at: datetime,
+    ) -> _Answer | Replay:
+        """Do what is on no session in one transaction with its key, unless that was done before.
+
+        `write` answers what is kept for repetitions; with None it has done nothing and nothing is kept.
+        """
+
+        async def attempt() -> _Answer | Replay:
+            async with self._pool.acquire() as conn, conn.transaction():
+                replay = await self._replay(conn, caller, idempotency)
+                if replay is not None:
+                    return replay
+                answer = await write(conn)
+                if idempotency is not None and answer is not None:
+                    await keys.insert(
+                        conn,
+                        caller.organization_id,
+                        key=idempotency.key,
+                        fingerprint=idempotency.fingerprint,
+                        at=at,
+                        status=answer.status,
+                        headers=msgspec.json.encode(answer.headers),
+                        answer=answer.body,
+                    )
+                return answer
+
+        try:
+            return await retry_serialization(attempt)
+        except asyncpg.LockNotAvailableError:
+            raise RequestInFlight from None
+        except asyncpg.UniqueViolationError as error:
+            return await self._first_answer(caller, idempotency, error)
 
     async def _first_answer(
         self, caller: Caller, idempotency: Idempotency | None, error: asyncpg.UniqueViolationError

@@ -20,6 +20,7 @@ from api.session.document import (
     Session,
     StepSummary,
     Turn,
+    TurnState,
     Usage,
 )
 from api.session.errors import CorruptDocument
@@ -28,6 +29,13 @@ from api.store.base import Idempotency, StoredAnswer
 from db import commits, events, futures, keys, runs, sessions, turns
 
 _encode = msgspec.json.encode
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent's node and variables."""
+
+    node: str
+    variables: dict[str, Any]
 
 
 def head(row: sessions.HeaderRow) -> Head:
@@ -71,6 +79,7 @@ def created_turn(turn: Turn) -> commits.CreatedTurn:
         state=turn.state.value,
         created_at=turn.created_at,
         body=codec.encode_turn(turn),
+        stores_node=turn.node is not None,
     )
 
 
@@ -82,6 +91,7 @@ def changed_turn(turn: Turn) -> commits.ChangedTurn:
         position=turn.position,
         state=turn.state.value,
         body=codec.encode_turn(turn),
+        stores_node=turn.node is not None,
     )
 
 
@@ -138,7 +148,8 @@ def line(rows: Iterable[turns.StretchRow]) -> Line:
 
 def swap_arguments(change: Change) -> dict[str, Any]:
     """What `db.commits.swap` is given of a change."""
-    ended = [turn_uuid(turn.id) for turn in change.changed if turn.state.is_final]
+    # A turn that waits for people has no run: the claim of the next one begins when they have decided.
+    ended = [turn_uuid(turn.id) for turn in change.changed if turn.state is not TurnState.PENDING]
     opened, discarded = change.opened, change.discarded
     return {
         "expected_revision": change.event.revision - 1,
@@ -191,15 +202,43 @@ def stored_answer(row: keys.StoredKey) -> StoredAnswer | None:
     return StoredAnswer(status=row.status, headers=headers, body=row.answer)
 
 
+class _ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What every request of a tool call says; the runner's module of tools says the rest."""
+
+    tool: str | None = None
+    effect: str | None = None
+
+
+class _Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a result may say that the store understands."""
+
+    standing: Standing | None = None
+
+
+def standing(row: runs.StepRow) -> Standing | None:
+    """Where the agent stood after this step; None when the step did not move it."""
+    if row.result is None or row.state != "completed":
+        return None
+    return msgspec.json.decode(row.result, type=_Result).standing
+
+
 def step_summary(row: runs.StepRow) -> StepSummary:
-    """A finished step as the turn remembers it."""
+    """A step as the turn remembers it. One that is still open is being broken off."""
+    called = _ToolRequest()
+    latency_ms = row.latency_ms
+    if row.kind == "tool":
+        called = msgspec.json.decode(row.request, type=_ToolRequest)
+        if row.ended_at is not None:
+            latency_ms = round((row.ended_at - row.started_at).total_seconds() * 1000)
     return StepSummary(
         id=ids.to_wire(ids.Kind.STEP, row.id),
         kind=row.kind,
-        outcome=row.state,
+        outcome="cancelled" if row.state == "started" else row.state,
         model=None if row.model is None else f"{row.provider}:{row.model}",
+        tool=called.tool,
+        effect=called.effect,
         started_at=row.started_at,
-        latency_ms=row.latency_ms,
+        latency_ms=latency_ms,
         usage=_step_usage(row),
     )
 

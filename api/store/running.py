@@ -20,7 +20,8 @@ from api.session.usage import total_usage
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base
 from api.store.partial import steps_of
-from db import commits, deltas, prices, runs, sessions, turns, usage
+from api.store.swapping import swap
+from db import deltas, prices, runs, sessions, turns, usage
 from db.pool import Connection, retry_serialization
 
 RUNNER = Actor(process="runner")
@@ -30,7 +31,9 @@ _CLAIM_ATTEMPTS_MAX = 4
 
 
 Publishing = Callable[[Head, tuple[StepSummary, ...], Usage | None], Change]
-"""A command of the core that ends a turn: it is given the head found, and the turn's steps and their cost."""
+"""A command of the core that ends or parks a turn: it is given the head found, and the turn's steps and
+their cost.
+"""
 
 
 TURNS_UNLIMITED = 2**31 - 1
@@ -61,8 +64,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     provider: str | None
     model: str | None
     state: str
+    request: msgspec.Raw
+    """Of a tool: what is called, and for whom. Of a model: by reference."""
     result: msgspec.Raw | None
-    """What came back; None while it is not finished, and when it failed."""
+    """What came back; None while it is not finished, and of a model call that failed."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +75,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     head: Head
     turn: Turn
+    context: msgspec.Raw
+    """The session's, a JSON object."""
     steps: tuple[Step, ...]
 
 
@@ -83,16 +90,22 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """A model call that is about to be made."""
+    """A call that is about to be made."""
 
     id: UUID
+    kind: str = "model"
+    """`model` or `tool`."""
     purpose: str
     speaker: str
-    provider: str
-    model: str
+    provider: str | None = None
+    """None for a tool."""
+    model: str | None = None
+    """None for a tool."""
     started_at: datetime
     request: dict[str, object]
-    """By reference: digest of the instructions, first and last turn, sha256 of the request."""
+    """Of a model call by reference: digest of the instructions, first and last turn, sha256 of the request.
+    Of a tool call at least `tool` and `effect`.
+    """
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +158,18 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
+    """A call whose run has ended without it."""
+
+    claim: Claim
+    """The run that made it."""
+    step_id: UUID
+    kind: str
+    """`model` or `tool`."""
+    model: str | None
+    """None for a tool."""
+
+
 class Running(Base):
     """The runner's side of the store."""
 
@@ -190,7 +215,7 @@ class Running(Base):
             if loaded is None or loaded.epoch != claim.epoch:
                 return None
         head = rows.head(loaded)
-        return Work(head=head, turn=head.unfinished[0], steps=steps)
+        return Work(head=head, turn=head.unfinished[0], context=msgspec.Raw(loaded.context), steps=steps)
 
     async def steps(self, claim: Claim) -> tuple[Step, ...]:
         """Read the steps of the claimed turn again."""
@@ -219,7 +244,7 @@ class Running(Base):
         """Record a call before it is made; False when the run has lost its turn and must not make it."""
         row = runs.StepIntent(
             id=intent.id,
-            kind="model",
+            kind=intent.kind,
             purpose=intent.purpose,
             speaker=intent.speaker,
             provider=intent.provider,
@@ -239,11 +264,29 @@ class Running(Base):
             self._hub.tell(Notice(session_id=session_id, is_commit=False))
         return held
 
-    async def shown(self, claim: Claim) -> tuple[UUID, str] | None:
-        """Read which call's text the readers of the turn see now, and how far; None when they see nothing."""
+    async def end_tool_step(
+        self, claim: Claim, step_id: UUID, state: str, result: dict[str, object] | None
+    ) -> bool:
+        """Record how a tool call ended, whether or not the run still holds its turn; False when it is known.
+
+        `state` is `completed`, `failed` or `cancelled`. A result that says `standing` (a node and all
+        variables) is where the agent stands after the step, should the turn be cancelled.
+        """
         async with self._pool.acquire() as conn:
-            row = await deltas.shown(conn, claim.organization_id, claim.turn_id)
-        return None if row is None else (row.step_id, row.text)
+            return await runs.end_step(
+                conn,
+                claim.organization_id,
+                step_id,
+                state=state,
+                ended_at=self._clock(),
+                result=None if result is None else msgspec.json.encode(result),
+            )
+
+    async def shown(self, claim: Claim) -> tuple[tuple[UUID, str], ...]:
+        """Read what the readers of the turn see now: steps with their text, in the order of speaking."""
+        async with self._pool.acquire() as conn:
+            found = await deltas.shown(conn, claim.organization_id, claim.turn_id)
+        return tuple((row.step_id, row.text) for row in found)
 
     async def take_back(self, claim: Claim, step_id: UUID) -> None:
         """Tell readers to drop what a step has shown: the reply is begun anew."""
@@ -257,13 +300,13 @@ class Running(Base):
             found = await prices.of_provider(conn, claim.organization_id, provider)
         return [Price(**row._asdict()) for row in found]
 
-    async def leaked(self, *, older_than_seconds: float, limit: int) -> list[tuple[Claim, UUID, str | None]]:
-        """Find calls that nobody will end: the run that made each, the step, and the model."""
+    async def leaked(self, *, older_than_seconds: float, limit: int) -> list[Leak]:
+        """Find calls that nobody will end."""
         async with self._pool.acquire() as conn:
             found = await runs.leaked(conn, older_than_seconds=older_than_seconds, limit=limit)
         return [
-            (
-                Claim(
+            Leak(
+                claim=Claim(
                     organization_id=row.organization_id,
                     session_id=row.session_id,
                     turn_id=row.turn_id,
@@ -271,8 +314,9 @@ class Running(Base):
                     attempt=0,
                     epoch=0,
                 ),
-                row.step_id,
-                row.model,
+                step_id=row.step_id,
+                kind=row.kind,
+                model=row.model,
             )
             for row in found
         ]
@@ -353,18 +397,17 @@ class Running(Base):
         return await self._swap(conn, claim, command(rows.head(loaded), steps, spent))
 
     async def _swap(self, conn: Connection, claim: Claim, change: Change) -> bool:
-        return await commits.swap(
-            conn,
-            claim.organization_id,
-            claim.session_id,
-            expected_epoch=claim.epoch,
-            key=None,
-            **rows.swap_arguments(change),
+        return await swap(
+            conn, claim.organization_id, claim.session_id, change, expected_epoch=claim.epoch, key=None
         )
 
     def new_step_id(self) -> UUID:
-        """An id for a call that is about to be made."""
+        """An id for a call that is about to be made, or that will be once it is approved."""
         return self._new_id()
+
+    def new_approval_id(self) -> str:
+        """An id for an approval that is about to be asked for."""
+        return self._wire_id(ids.Kind.APPROVAL)
 
 
 def turn_id_of(claim: Claim) -> str:
@@ -383,6 +426,7 @@ async def _steps(conn: Connection, claim: Claim) -> tuple[Step, ...]:
             provider=row.provider,
             model=row.model,
             state=row.state,
+            request=msgspec.Raw(row.request),
             result=None if row.result is None else msgspec.Raw(row.result),
         )
         for row in await runs.steps(conn, claim.organization_id, claim.turn_id)

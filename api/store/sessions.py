@@ -183,11 +183,15 @@ class Sessions(Committing):
         """Move the cursor behind a turn of the line, or to the start for `turn_id` of None."""
 
         async def prepare(found: Found) -> Change:
+            to = 0 if turn_id is None else (await found.reader.turn_on_line(turn_id)).position + 1
+            node, variables = await found.reader.standing(end=to)
             return commands.rewind(
                 found.head,
-                to=0 if turn_id is None else (await found.reader.turn_on_line(turn_id)).position + 1,
+                to=to,
                 now=self._clock(),
                 actor=caller.actor,
+                node=node,
+                variables=variables,
                 partial=found.partial,
             )
 
@@ -218,6 +222,12 @@ class Sessions(Committing):
         async def prepare(found: Found) -> Change:
             scope = (found.conn, caller.organization_id, found.id)
             restorable = await futures.restorable(*scope, before=None, limit=None)
+            wanted = next((future for future in restorable if future.ordinal == ordinal), None)
+            node, variables = None, None
+            if wanted is not None:
+                node, variables = await found.reader.standing(
+                    end=wanted.line_count, branch=wanted.branch, line_count=wanted.line_count
+                )
             return commands.restore(
                 found.head,
                 ordinal=ordinal,
@@ -225,6 +235,8 @@ class Sessions(Committing):
                 branches=rows.branches(await turns.branches(*scope)),
                 now=self._clock(),
                 actor=caller.actor,
+                node=node,
+                variables=variables,
                 partial=found.partial,
             )
 
@@ -254,6 +266,7 @@ class Sessions(Committing):
 
         async def prepare(found: Found) -> Change:
             turn = await found.reader.turn(turn_id)
+            node, variables = await found.reader.standing(end=turn.position)
             return commands.regenerate(
                 found.head,
                 turn=turn,
@@ -262,6 +275,8 @@ class Sessions(Committing):
                 now=self._clock(),
                 actor=caller.actor,
                 line=await found.reader.line(down_to=max(turn.position - 1, 0)),
+                node=node,
+                variables=variables,
                 partial=found.partial,
             )
 
@@ -289,6 +304,7 @@ class Sessions(Committing):
 
         async def prepare(found: Found) -> Change:
             turn = await found.reader.turn(turn_id)
+            node, variables = await found.reader.standing(end=turn.position)
             return commands.retry(
                 found.head,
                 turn=turn,
@@ -296,6 +312,8 @@ class Sessions(Committing):
                 now=self._clock(),
                 actor=caller.actor,
                 line=await found.reader.line(down_to=max(turn.position - 1, 0)),
+                node=node,
+                variables=variables,
                 partial=found.partial,
             )
 

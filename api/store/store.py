@@ -9,6 +9,8 @@ from uuid_utils.compat import uuid7
 from api.events import Hub
 from api.store.access import Access
 from api.store.agents import Agents
+from api.store.approval_rules import ApprovalRules
+from api.store.approvals import Approvals
 from api.store.base import utc_now
 from api.store.doctor import Doctor
 from api.store.reading import Readings
@@ -33,6 +35,8 @@ class Store:
         self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
         self.streaming = Streaming(pool, hub, clock=clock, new_id=new_id)
         self.running = Running(pool, hub, clock=clock, new_id=new_id)
+        self.approvals = Approvals(pool, hub, clock=clock, new_id=new_id)
+        self.approval_rules = ApprovalRules(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

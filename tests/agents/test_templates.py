@@ -101,6 +101,11 @@ def test_a_fault_tells_where_it_is(text: str, position: int, line: int, column: 
     assert f"(line {line}, column {column})" in str(caught.value)
 
 
+def test_a_text_from_before_there_were_templates_stands_as_it_is() -> None:
+    assert render(templates.read("Write {{ and {{name}}."), VALUES) == "Write {{ and {{name}}."
+    assert templates.read("Hello {{name}}") is parse("Hello {{name}}")
+
+
 def test_the_places_of_a_text_can_be_listed() -> None:
     assert parse("a {{b.c | d}} e").placeholders == (Placeholder(("b", "c"), "d", 2),)
 

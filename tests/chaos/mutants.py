@@ -162,10 +162,9 @@ _ALL = (
         breaks="a take-over makes a call again that had come to its end",
         edits=(
             Edit(
-                "api.runner.turn",
-                'finished = next((step for step in steps if step.kind == "model" and step.result is not '
-                "None), None)",
-                "finished = None",
+                "api.runner.run",
+                "    if step.result is not None:\n",
+                "    if step.result is not None and is_tool:\n",
             ),
         ),
         scenario="deaths-before-the-commit",

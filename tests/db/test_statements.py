@@ -9,7 +9,17 @@ import pytest
 
 import db
 
-_GROWING = ("sessions", "turns", "events", "branches", "steps", "runs", "deltas", "usage_entries")
+_GROWING = (
+    "sessions",
+    "turns",
+    "events",
+    "branches",
+    "steps",
+    "runs",
+    "deltas",
+    "usage_entries",
+    "approvals",
+)
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
 _HOT = {
@@ -18,6 +28,7 @@ _HOT = {
     ("sessions", "_REVISION"),
     ("turns", "_LINE"),
     ("turns", "_STRETCHES"),
+    ("turns", "_STANDING"),
     ("turns", "_BY_ID"),
     ("commits", "_SWAP"),
     ("events", "_AFTER"),
@@ -29,12 +40,19 @@ _HOT = {
     ("runs", "_HEARTBEAT"),
     ("runs", "_START_STEP"),
     ("runs", "_STEPS"),
+    ("runs", "_END_STEP"),
     ("runs", "_LOCK_CURRENT"),
     ("deltas", "_FLUSH"),
     ("deltas", "_SHOWN"),
     ("deltas", "_AFTER"),
     ("deltas", "_NEWS"),
     ("deltas", "_PLACE"),
+    ("approvals", "_DECIDE"),
+    ("approvals", "_CLOSE"),
+    ("approvals", "_BY_ID"),
+    ("approvals", "_LIST"),
+    ("approvals", "_LIST_OPEN"),
+    ("approvals", "_EXPIRED"),
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),

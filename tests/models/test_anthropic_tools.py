@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.models.anthropic_body import OUTPUT_TOKENS_DEFAULT, make_body
-from api.models.base import FinishReason, Message, ModelClient
+from api.models.base import FinishReason, Message, ModelClient, ModelErrorCode
 from api.models.messages import NO_RESULT_TEXT
 from api.models.registry import Models
 from tests.models.asking import LOOKUP, LOOSE, MONDAY, PERSON, answered, asked, user
@@ -246,3 +246,42 @@ def test_any_other_schema_is_asked_for_in_words(model: str, schema: dict[str, An
 
     assert "output_config" not in body
     assert body["system"].startswith("Be kind.\n\nAnswer with one JSON document")
+
+
+def test_a_schema_of_too_many_alternatives_is_asked_for_in_words() -> None:
+    def schema(count: int) -> dict[str, Any]:
+        names = [f"v{number}" for number in range(count)]
+        properties = {name: {"type": ["string", "null"]} for name in names}
+        return {**PERSON, "properties": properties, "required": names}
+
+    few = body_of(model="claude-sonnet-5", answer_schema=schema(16))
+    many = body_of(model="claude-sonnet-5", answer_schema=schema(17))
+
+    assert "output_config" in few
+    assert "output_config" not in many
+    assert '"v16"' in many["system"]
+
+
+async def test_a_schema_that_is_refused_is_asked_for_again_in_words(
+    client: ModelClient, provider: FakeProvider
+) -> None:
+    provider.plans.append(Plan(status=400, error_message="The compiled grammar is too large."))
+
+    first = await call(client, answer_schema=PERSON)
+    second = await call(client, answer_schema=PERSON)
+
+    assert (first.error, second.error) == (None, None)
+    assert ["output_config" in request.body for request in provider.requests] == [True, False, False]
+    assert "additionalProperties" in provider.requests[1].body["system"]
+
+
+async def test_any_other_refusal_of_a_request_with_a_schema_is_told(
+    client: ModelClient, provider: FakeProvider
+) -> None:
+    provider.plans.append(Plan(status=400, error_message="max_tokens: too large"))
+
+    heard = await call(client, answer_schema=PERSON)
+
+    assert heard.error is not None
+    assert heard.error.code is ModelErrorCode.BAD_REQUEST
+    assert len(provider.requests) == 1

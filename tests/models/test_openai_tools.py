@@ -183,17 +183,23 @@ async def test_other_servers_are_shown_the_schema_and_held_to_it_unless_they_may
     assert all('"additionalProperties":false' in b["messages"][0]["content"] for b in (alone, with_tools))
 
 
-async def test_a_server_that_knows_no_response_format_is_asked_again_in_words_alone(
-    local: ModelClient, provider: FakeProvider
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("name", ["local", "openai"])
+async def test_a_server_that_refuses_the_schema_is_asked_again_in_words_alone(
+    local: ModelClient, openai: ModelClient, provider: FakeProvider, name: str, status: int
 ) -> None:
-    refusal = Plan(status=400, error_message="This response_format type is unavailable now")
+    client = {"local": local, "openai": openai}[name]
+    refusal = Plan(status=status, error_message="This response_format type is unavailable now")
     provider.plans.append(refusal)
 
-    first = await call(local, answer_schema=PERSON)
-    second = await call(local, answer_schema=PERSON)
+    first = await call(client, answer_schema=PERSON)
+    second = await call(client, answer_schema=PERSON)
+    other = await call(client, answer_schema=LOOSE)
 
-    assert (first.error, second.error) == (None, None)
-    assert ["response_format" in request.body for request in provider.requests] == [True, False, False]
+    assert [heard.error for heard in (first, second, other)] == [None] * 3
+    bodies = [sent.body for sent in provider.requests]
+    assert ["response_format" in body for body in bodies] == [True, False, False, True]
+    assert "additionalProperties" in bodies[1]["messages"][0]["content"]
 
 
 async def test_any_other_refusal_of_a_schema_is_told(local: ModelClient, provider: FakeProvider) -> None:

@@ -123,6 +123,36 @@ async def test_asked_for_a_schema_every_talking_script_gives_a_document(model: s
     assert json.loads(heard.text) == {"name": "Ada", "age": 36}
 
 
+async def test_what_the_user_did_not_tell_is_null_where_it_may_be() -> None:
+    urgency = {"type": ["string", "null"], "enum": ["low", "high", None]}
+    variables = {
+        "name": {"type": ["string", "null"]},
+        "town": {"type": ["string", "null"]},
+        "age": {"type": ["integer", "null"]},
+        "urgency": urgency,
+        "priority": urgency,
+        "member": {"type": ["boolean", "null"]},
+        "rank": {"enum": ["first", "second"]},
+    }
+    schema = {"type": "object", "properties": variables, "required": list(variables)}
+
+    heard = await play(
+        "My name is Ada. My age is 36. My urgency is High. My rank is 2.", answer_schema=schema
+    )
+
+    document = json.loads(heard.text)
+    jsonschema.validate(document, schema)
+    assert document == {
+        "name": "Ada",
+        "town": None,
+        "age": 36,
+        "urgency": "high",
+        "priority": None,
+        "member": None,
+        "rank": "first",
+    }
+
+
 async def test_calls_come_before_the_document() -> None:
     script = f"call lookup {MONDAY}"
 

@@ -30,6 +30,19 @@ VALID: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"text": "Hello", "expected_revision": 9},
     "retryTurn": {"expected_revision": 9},
     "cancelTurn": {"expected_revision": 9},
+    "decideApproval": {
+        "decision": "approved",
+        "arguments_digest": "digest-0",
+        "note": "Fine.",
+        "always": True,
+        "expected_revision": 9,
+    },
+    "createApprovalRule": {
+        "tool": "refund",
+        "action": "ask",
+        "arguments_schema": {"type": "object"},
+        "cost_max": "1.5",
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
@@ -38,6 +51,9 @@ VALID: dict[str, dict[str, Any]] = {
 
 WRONG: list[Any] = ["\x00", "a\x00b", "\ud800", 10**30, -1, 1.5, True, [], [1], float("nan"), float("inf")]
 """Values that no field of any body takes."""
+
+TAKES_TRUE = {"always"}
+"""But for these."""
 
 NO_JSON = [
     (b"{", 400),
@@ -58,7 +74,7 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(self, api: Api, session: Any, turn_id: str) -> None:
+    def __init__(self, api: Api, session: Any, turn_id: str, approval_id: str, rule_id: str) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -66,6 +82,8 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
+            "approval_id": approval_id,
+            "rule_id": rule_id,
             "ordinal": "1",
             "version": "1",
         }
@@ -76,6 +94,8 @@ class Bench:
             await self.api.get(self.path),
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
+            await self.api.get("/v1/approvals"),
+            await self.api.get("/v1/approval-rules"),
         ]
 
     async def send(
@@ -90,8 +110,10 @@ async def set_up(api: Api) -> Bench:
     session = await api.conversation(3)
     path = f"/v1/sessions/{session['id']}"
     await api.post(f"{path}/rewind", {"turn_id": session["turns"][1]["id"], "expected_revision": 7})
+    (approval,) = await api.world.ask((await api.session())["id"])
+    rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "ask"}, status=201)
     await api.append({"id": session["id"], "revision": 8})
-    return Bench(api, await api.get(path), session["turns"][0]["id"])
+    return Bench(api, await api.get(path), session["turns"][0]["id"], approval.id, rule["id"])
 
 
 def valid_body(operation_id: str, names: dict[str, str]) -> dict[str, Any]:
@@ -114,7 +136,7 @@ async def test_no_field_takes_what_it_should_not(pool: Pool) -> None:
         for operation_id, operation in WITH_BODY.items():
             valid = valid_body(operation_id, bench.names)
             for field in [*valid, "bogus", "a/b~c"]:
-                for value in WRONG:
+                for value in [value for value in WRONG if value is not True or field not in TAKES_TRUE]:
                     response = await bench.send(operation, json.dumps({**valid, field: value}).encode())
 
                     told = (operation_id, field, value, response.text)
@@ -133,7 +155,7 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
         for operation_id, operation in WITH_BODY.items():
             valid = valid_body(operation_id, bench.names)
             response = await bench.send(
-                operation, json.dumps({**dict.fromkeys(valid, True), "bogus": 1}).encode()
+                operation, json.dumps({field: [1] for field in [*valid, "bogus"]}).encode()
             )
 
             pointers = {fault["pointer"] for fault in response.json()["errors"]}

@@ -13,9 +13,16 @@ async def test_a_repetition_gets_the_same_bytes_after_the_revision_moved_on(pool
         session = await api.conversation(2)
         path = f"/v1/sessions/{session['id']}"
         first_turn = session["turns"][0]["id"]
+        (approval,) = await api.world.ask((await api.session())["id"])
         repeated: list[tuple[str, str, dict[str, Any]]] = [
             ("POST", "/v1/agents", {"name": "A", "definition": {"model": "scripted:echo"}}),
             ("POST", "/v1/sessions", {"agent_id": api.world.agent.id}),
+            ("POST", "/v1/approval-rules", {"tool": "refund", "action": "allow"}),
+            (
+                "POST",
+                f"/v1/approvals/{approval.id}/decision",
+                {"decision": "approved", "arguments_digest": approval.arguments_digest},
+            ),
             ("POST", f"{path}/fork", {"turn_id": first_turn}),
             ("POST", f"{path}/rewind", {"to": "start", "expected_revision": 5}),
             ("POST", f"{path}/rewind", {"turn_id": first_turn, "expected_revision": 6}),

@@ -143,6 +143,8 @@ def test_a_session_is_shown_as_one_document() -> None:
                 ],
                 "node": "start",
                 "steps": [],
+                "approvals": [],
+                "notices": [],
                 "error": None,
                 "usage": {
                     "input_tokens": 812,

@@ -18,9 +18,11 @@ import uvicorn
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from api.agents.policy import RuleAction
 from api.routes.mounting import OPERATIONS
+from api.store import StoredAnswer
 from db.pool import open_pool
-from tests.factories import make_world, rendered
+from tests.factories import World, make_world, rendered
 from tests.routes import published
 from tests.routes.service import make_app, make_state
 
@@ -85,6 +87,7 @@ class Served:
             )
             await world.append(session.id, 8)
             await world.answer()
+            asked = await world.ask((await world.session()).session.id, 2, arguments_digest="digest")
             await world.append(session.id, 10)
             await world.store.agents.save_draft(
                 world.caller, world.agent.id, definition={"model": "scripted:echo"}, expected=0
@@ -95,6 +98,8 @@ class Served:
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
+                approval_ids=[approval.id for approval in asked],
+                rule_id=await made_rule(world),
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -108,7 +113,24 @@ class Served:
             await serving
 
 
-def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> Any:
+async def made_rule(world: World) -> str:
+    """A rule to read and to revoke."""
+    answer = await world.store.approval_rules.create(
+        world.caller,
+        tool="refund",
+        action=RuleAction.ASK,
+        arguments_schema=None,
+        cost_max=None,
+        idempotency=None,
+        render=lambda record: StoredAnswer(status=201, headers={}, body=record.id.encode()),
+    )
+    assert isinstance(answer, StoredAnswer)
+    return answer.body.decode()
+
+
+def with_known_ids(
+    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str
+) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
     Otherwise nearly every call would be answered with 404 or 412. What is promised of answers stays as it is.
@@ -118,6 +140,9 @@ def with_known_ids(*, session_id: str, turn_ids: list[str], agent_id: str) -> An
         "session_id": [session_id],
         "turn_id": turn_ids,
         "agent_id": [agent_id],
+        "approval_id": approval_ids,
+        "arguments_digest": ["digest"],
+        "rule_id": [rule_id],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

@@ -34,6 +34,39 @@ async def test_a_new_session_is_answered_whole_with_its_address_and_its_tag(pool
     assert greeting["created_by"]["on_behalf_of"] == "Zoë"
 
 
+async def test_a_fixed_greeting_sees_the_context(pool: Pool) -> None:
+    definition = Definition(model="scripted:echo", greeting="Hello {{customer.name | there}}.")
+    async with serving(pool, definition=definition) as api:
+        known = await api.session(context={"customer": {"name": "Ada"}})
+        unknown = await api.session()
+
+    texts = [session["turns"][0]["replies"][0]["text"] for session in (known, unknown)]
+    assert texts == ["Hello Ada.", "Hello there."]
+
+
+async def test_a_greeting_of_which_nothing_is_left_leaves_the_first_word_to_the_user(pool: Pool) -> None:
+    definition = Definition(model="scripted:echo", greeting="{{greeting}}")
+    async with serving(pool, definition=definition) as api:
+        session = await api.session()
+
+    assert (session["turns"], session["active_turn_id"]) == ([], None)
+
+
+async def test_a_context_that_makes_the_greeting_too_long_is_refused(pool: Pool) -> None:
+    definition = Definition(model="scripted:echo", greeting="{{a}}{{a}}{{a}}")
+    async with serving(pool, definition=definition) as api:
+        refused = await api.call(
+            "POST", "/v1/sessions", {"agent_id": api.world.agent.id, "context": {"a": "x" * 12_000}}
+        )
+        sessions = await api.get("/v1/sessions")
+
+    assert refused.status_code == 422
+    assert [(fault["pointer"], fault["code"]) for fault in refused.json()["errors"]] == [
+        ("/context", "too-large")
+    ]
+    assert sessions["items"] == []
+
+
 async def test_a_greeting_that_the_model_makes_is_a_pending_turn(pool: Pool) -> None:
     definition = Definition(model="scripted:echo", greeting=Greeting(generate=True))
     async with serving(pool, definition=definition) as api:

@@ -18,6 +18,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"expected_revision": 1},
     "retryTurn": {"expected_revision": 1},
     "cancelTurn": {},
+    "decideApproval": {"decision": "approved", "arguments_digest": "digest-0"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 0},
 }
@@ -43,10 +44,16 @@ async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid
     return await api.call(operation.method, path, filled)
 
 
+def others(name: str) -> dict[str, str]:
+    return {"agent_id": name, "approval_id": name, "rule_id": name}
+
+
 async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
     async with serving(pool) as owner:
         session = await owner.conversation(2)
         deleted = await owner.session()
+        (approval,) = await owner.world.ask((await owner.session())["id"])
+        rule = await owner.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
         await owner.call("DELETE", f"/v1/sessions/{deleted['id']}", headers={"If-Match": "*"})
         stranger_world = await make_world(pool, name="Other")
         async with client_of(stranger_world, make_app(make_state(stranger_world))) as stranger:
@@ -55,15 +62,17 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
                 "session_id": session["id"],
                 "turn_id": session["turns"][0]["id"],
                 "agent_id": owner.world.agent.id,
+                "approval_id": approval.id,
+                "rule_id": rule["id"],
                 "ordinal": "1",
                 "version": "1",
             }
             candidates = [
                 foreign,
-                {**foreign, "session_id": deleted["id"], "agent_id": "agt_" + "0" * 32},
-                {**foreign, "session_id": "ses_" + "f" * 32, "agent_id": "agt_x"},
-                {**foreign, "session_id": "x", "agent_id": "%00"},
-                {**foreign, "session_id": session["id"].upper(), "agent_id": "%F0%9F%92%A9"},
+                {**foreign, "session_id": deleted["id"], **others("agt_" + "0" * 32)},
+                {**foreign, "session_id": "ses_" + "f" * 32, **others("agt_x")},
+                {**foreign, "session_id": "x", **others("%00")},
+                {**foreign, "session_id": session["id"].upper(), **others("%F0%9F%92%A9")},
             ]
             other_turn = {**foreign, "session_id": own["id"]}
 
@@ -105,7 +114,14 @@ async def test_lists_hold_what_is_ones_own(pool: Pool) -> None:
     async with serving(pool) as owner, serving(pool) as stranger:
         session = await owner.conversation(1)
 
+        (approval,) = await owner.world.ask((await owner.session())["id"])
+        await owner.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
+
         assert (await stranger.get("/v1/sessions"))["items"] == []
+        assert (await stranger.get("/v1/approvals"))["items"] == []
+        assert (await stranger.get("/v1/approvals?state=open"))["items"] == []
+        assert (await stranger.get("/v1/approval-rules"))["items"] == []
+        assert [asked["id"] for asked in (await owner.get("/v1/approvals"))["items"]] == [approval.id]
         assert (await stranger.get(f"/v1/sessions?q={session['id']}"))["items"] == []
         assert [agent["id"] for agent in (await stranger.get("/v1/agents"))["items"]] == [
             stranger.world.agent.id

@@ -10,6 +10,7 @@ from api.models.breaker import BreakerLimits
 from api.models.limits import CallLimits
 from api.models.registry import Endpoint, Models, ModelsConfig
 from api.runner.loop import Runner, RunnerLimits
+from api.session import ids
 from api.session.document import TurnState
 from db.pool import Pool
 from tests.factories import World, make_world, rendered
@@ -118,8 +119,12 @@ async def test_many_processes_overrun_the_limit_of_an_organization_by_one_each_a
 async def test_a_turn_that_is_cancelled_between_two_runs_is_run_by_nobody(pool: Pool) -> None:
     world, model = await make_world(pool, definition=Definition(model="holding:on")), Holding()
     [(session_id, turn_id)] = await waiting(world, 1)
-    async with processes(world, model, 1):
-        await model.until_open(1)
+    row = ids.from_wire(ids.Kind.SESSION, session_id)
+    assert row is not None
+    with world.hub.listening(row) as listener:
+        async with processes(world, model, 1), asyncio.timeout(_SECONDS_MAX):
+            while not await pool.fetchval("SELECT count(*) FROM deltas"):
+                await listener.wait(seconds_max=0.05)
     assert await pool.fetchval("SELECT state FROM runs") == "finished", "it was handed back"
 
     await world.store.sessions.cancel(

@@ -8,8 +8,8 @@ import pytest
 from api.agents.definition import Definition
 from api.models.limits import CallLimits
 from api.models.registry import Endpoint, Models, ModelsConfig
+from api.runner.limits import TurnLimits
 from api.runner.loop import Runner, RunnerLimits
-from api.runner.turn import TurnLimits
 from api.session.document import Turn, TurnState
 from db.pool import Pool
 from db.usage import EntryRow

@@ -9,8 +9,8 @@ import pytest
 from api.agents.definition import Definition
 from api.models.base import Finished, FinishReason, ModelRequest, ModelUsage, StreamItem, TextDelta
 from api.models.registry import Models, ModelsConfig
+from api.runner.limits import TurnLimits
 from api.runner.loop import Runner, RunnerLimits
-from api.runner.turn import TurnLimits
 from api.session.document import TurnState
 from db.pool import Pool
 from db.usage import EntryRow

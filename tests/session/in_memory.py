@@ -15,14 +15,18 @@ from api.session.document import (
     TURN_TRANSITIONS,
     Actor,
     AgentRef,
+    Approval,
+    ApprovalReason,
     Change,
     Creation,
+    Decision,
     Document,
     Event,
     Head,
     Reply,
     Turn,
     TurnError,
+    TurnState,
 )
 from api.session.invariants import check
 from api.session.line import Line, line_of
@@ -35,6 +39,24 @@ ERROR = TurnError(code="provider_unavailable", message="no answer")
 
 def a_reply(text: str = "Hello.") -> Reply:
     return Reply(speaker="Ada", text=text, created_at=START)
+
+
+def an_approval(number: int = 1, **fields: Any) -> Approval:
+    """An open approval, as a runner asks for it; it does not expire while a test runs."""
+    asked = {
+        "id": f"apv_{number}",
+        "asked_by": "stp_1",
+        "call_index": number,
+        "step_id": f"stp_allowed_{number}",
+        "tool": "refund",
+        "arguments": {"order": number},
+        "arguments_digest": f"digest-{number}",
+        "effect": "once",
+        "reason": ApprovalReason.REQUIRED,
+        "requested_at": START,
+        "expires_at": START + timedelta(days=30),
+    }
+    return Approval(**asked | fields)
 
 
 def document_of(creation: Creation) -> Document:
@@ -56,7 +78,9 @@ def applied(document: Document, change: Change) -> Document:
     for turn in change.changed:
         before = turns[turn.branch, turn.position]
         assert turn.id == before.id
-        assert turn.state in TURN_TRANSITIONS[before.state], f"{before.state} -> {turn.state}"
+        # Of several approvals all but the last leave the turn where it is.
+        may_stay = change.decided is not None and turn.state is TurnState.AWAITING_APPROVAL
+        assert may_stay or turn.state in TURN_TRANSITIONS[before.state], f"{before.state} -> {turn.state}"
         turns[turn.branch, turn.position] = turn
     if change.created:
         place = (change.created.branch, change.created.position)
@@ -133,9 +157,10 @@ class InMemorySession:
         """Run a command on the head, apply what it says, and hold the result to the law."""
         self._now += timedelta(seconds=1)
         revision = self.document.session.revision
-        change = command(self.head, now=self._now, actor=ACTOR, **arguments)
+        given = {"now": self._now, "actor": ACTOR} | arguments
+        change = command(self.head, **given)
         assert change.session.revision == change.event.revision == revision + 1
-        assert change.session.updated_at == change.event.at == self._now
+        assert change.session.updated_at == change.event.at == given["now"]
         self.document = applied(self.document, change)
         self.events.append(change.event)
         check(self.document)
@@ -171,6 +196,33 @@ class InMemorySession:
                 "usage": None,
             }
             | arguments,
+        )
+
+    def ask(self, *approvals: Approval, **arguments: Any) -> Change:
+        """Let the active turn wait for these approvals, or for one."""
+        return self.run(
+            commands.request_approvals,
+            **{
+                "turn_id": self.document.session.active_turn_id,
+                "approvals": approvals or (an_approval(),),
+                "steps": (),
+                "usage": None,
+            }
+            | arguments,
+        )
+
+    def decide(
+        self, approval_id: str = "apv_1", decision: Decision = Decision.APPROVED, **arguments: Any
+    ) -> Change:
+        """Decide about an approval of the active turn, unless another is named."""
+        turn = self.turn(arguments.pop("turn", None) or self.document.session.active_turn_id or "trn_1")
+        digests = {approval.id: approval.arguments_digest for approval in turn.approvals}
+        return self.run(
+            commands.decide,
+            **{"arguments_digest": digests.get(approval_id, ""), "note": None} | arguments,
+            turn=turn,
+            approval_id=approval_id,
+            decision=decision,
         )
 
     def cancel(self, turn_id: str, **arguments: Any) -> Change:

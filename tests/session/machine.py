@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from api.session import commands
-from api.session.document import Change, Document, Turn
+from api.session.document import Change, Decision, Document, Turn
 from api.session.errors import AlreadyCancelled, CommandRefused
 from api.session.invariants import check
-from tests.session.in_memory import ACTOR, START, InMemorySession, document_of
+from tests.session.in_memory import ACTOR, START, InMemorySession, an_approval, document_of
 from tests.session.model import Model, ModelRefused, ModelTurn
 
 STEPS_PER_EXAMPLE = 50
@@ -25,6 +25,7 @@ indexes = st.integers(min_value=0, max_value=99)
 words = st.sampled_from(["one", "two", "three"])
 texts = st.none() | words
 policies = st.sampled_from(["enqueue", "enqueue", "interrupt", "reject"])
+decisions = st.sampled_from(["approved", "denied"])
 nodes = st.none() | st.sampled_from(["lobby", "garden"])
 variables = st.none() | st.dictionaries(st.sampled_from("xy"), st.integers(0, 9), max_size=2)
 cuts = st.none() | st.builds(ModelTurn, st.none(), st.none(), st.just("lobby"), st.just({"x": 1}))
@@ -62,6 +63,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.session = InMemorySession()
         self.model = Model()
         self.fork_ids: Iterator[str] = (f"trn_copy_{number}" for number in count(1))
+        self.approval_numbers = count(1)
 
     @initialize(kind=st.sampled_from(["none", "pending", "fixed"]))
     def begin(self, kind: str) -> None:
@@ -113,6 +115,40 @@ class SessionMachine(RuleBasedStateMachine):
         self.both(
             lambda model: model.complete(turn, node, values),
             lambda: self.session.answer(turn_id=turn, node=node, variables=values),
+        )
+
+    @rule(index=indexes, of_active=st.integers(0, 9).map(bool), number=st.integers(1, 3))
+    def ask(self, index: int, of_active: bool, number: int) -> None:
+        turn = self.some_turn(index, of_active)
+        approvals = [an_approval(next(self.approval_numbers)) for _ in range(number)]
+        self.both(
+            lambda model: model.ask(turn, [approval.id for approval in approvals]),
+            lambda: self.session.ask(*approvals, turn_id=turn),
+        )
+
+    @rule(index=indexes, of_open=st.integers(0, 4).map(bool), decision=decisions)
+    @precondition(lambda self: any(turn.asked for turn in self.model.turns.values()))
+    def decide(self, index: int, of_open: bool, decision: str) -> None:
+        """Mostly one that is open; else any that was ever asked for, or of another turn."""
+        turns = self.model.turns.items()
+        asked = [(turn, approval) for turn, it in turns for approval in it.asked]
+        waiting = [(turn, one) for turn, one in asked if self.model.turns[turn].state == "awaiting_approval"]
+        candidates = waiting if of_open and waiting else asked
+        turn, approval = candidates[index % len(candidates)]
+        self.decide_on(self.some_turn(index, False) if index % 20 == 0 else turn, approval, decision)
+
+    @rule(decision=decisions)
+    def decide_all(self, decision: str) -> None:
+        """So that turns that wait go on."""
+        for turn in self.model.unfinished[:1]:
+            asked = self.model.turns[turn].asked
+            for approval in [approval for approval, said in asked.items() if said == "open"]:
+                self.decide_on(turn, approval, decision)
+
+    def decide_on(self, turn: str, approval: str, decision: str) -> None:
+        self.both(
+            lambda model: model.decide(turn, approval, decision),
+            lambda: self.session.decide(approval, Decision(decision), turn=turn),
         )
 
     @rule(index=indexes, of_active=st.integers(0, 9).map(bool))
@@ -178,6 +214,15 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(name=texts)
     def update(self, name: str | None) -> None:
         self.both(lambda model: model.update(), lambda: self.session.update(name=name))
+
+    @rule(node=nodes)
+    @precondition(lambda self: self.model.revision > STEPS_PER_EXAMPLE // 2 and self.model.unfinished)
+    def complete_and_end(self, node: str | None) -> None:
+        turn = self.model.unfinished[0]
+        self.both(
+            lambda model: model.complete(turn, node, None, ends=True),
+            lambda: self.session.answer(turn_id=turn, node=node, ends_session=True, resolution="solved"),
+        )
 
     @rule(cut=cuts)
     @precondition(lambda self: self.model.revision > STEPS_PER_EXAMPLE // 2)
@@ -262,6 +307,7 @@ class SessionMachine(RuleBasedStateMachine):
                 state=turn.state.value,
                 node=turn.node,
                 variables=turn.variables,
+                asked={approval.id: approval.decision or "open" for approval in turn.approvals},
             )
             for turn in all_turns(document)
         } == model.turns

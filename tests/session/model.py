@@ -24,6 +24,8 @@ class ModelTurn:
     state: str = "pending"
     node: str | None = None
     variables: dict[str, Any] | None = None
+    asked: dict[str, str] = field(default_factory=dict)
+    """What the turn ever asked people for, and what they said: `open`, `approved` or `denied`."""
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Model:
 
     @property
     def unfinished(self) -> list[str]:
-        return [turn for turn in self.line if self.turns[turn].state == "pending"]
+        waiting = ("pending", "awaiting_approval")
+        return [turn for turn in self.line if self.turns[turn].state in waiting]
 
     def standing(self, in_effect: list[str]) -> tuple[str, dict[str, Any]]:
         """Node and variables after these turns."""
@@ -108,14 +111,43 @@ class Model:
         self._discard(old_line)
         self.revision += 1
 
-    def complete(self, turn: str, node: str | None, variables: dict[str, Any] | None) -> None:
+    def ask(self, turn: str, new: list[str]) -> None:
         self._admit()
         self._require_active(turn)
+        if self.turns[turn].state == "awaiting_approval":
+            raise ModelRefused("turn-awaits-approval")
+        self.turns[turn].asked |= dict.fromkeys(new, "open")
+        self.turns[turn].state = "awaiting_approval"
+        self.revision += 1
+
+    def decide(self, turn: str, approval: str, decision: str) -> None:
+        asked = self.turns[turn].asked
+        if approval not in asked:
+            raise ModelRefused("unknown-approval")
+        if asked[approval] != "open":
+            raise ModelRefused("approval-decided")
+        if self.turns[turn].state != "awaiting_approval":
+            raise ModelRefused("approval-closed")
+        asked[approval] = decision
+        if "open" not in asked.values():
+            self.turns[turn].state = "pending"
+        self.revision += 1
+
+    def complete(
+        self, turn: str, node: str | None, variables: dict[str, Any] | None, ends: bool = False
+    ) -> None:
+        self._admit()
+        self._require_active(turn)
+        if self.turns[turn].state == "awaiting_approval":
+            raise ModelRefused("turn-awaits-approval")
         if node is not None or variables is not None:
             node_before, variables_before = self.standing(self.line[: self.cursor])
             self.turns[turn].node = node_before if node is None else node
             self.turns[turn].variables = variables_before if variables is None else variables
         self.turns[turn].state = "completed"
+        if ends:
+            self._cancel_all(None)
+            self.ended = True
         self.revision += 1
 
     def fail(self, turn: str) -> None:
@@ -126,10 +158,9 @@ class Model:
 
     def cancel(self, turn: str, cut: ModelTurn | None) -> None:
         self._admit()
-        state = self.turns[turn].state
-        if state == "cancelled":
+        if self.turns[turn].state == "cancelled":
             raise ModelRefused("already-cancelled")
-        if state != "pending":
+        if turn not in self.unfinished:
             raise ModelRefused("turn-final")
         self._cancel(turn, cut)
         self.revision += 1
@@ -143,6 +174,8 @@ class Model:
     def fork(self, copies: list[str]) -> "Model":
         """A session that begins with copies of the first turns."""
         turns = {new: deepcopy(self.turns[old]) for old, new in zip(self.line, copies, strict=False)}
+        for turn in turns.values():
+            turn.asked = {}
         return Model(line=list(copies), cursor=len(copies), turns=turns)
 
     def _admit(self) -> None:

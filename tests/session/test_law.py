@@ -11,16 +11,20 @@ import pytest
 from api.session import invariants
 from api.session.commands import IfActive
 from api.session.document import (
+    APPROVALS_MAX,
+    NOTE_CHARACTERS_MAX,
     UNFINISHED_MAX,
     VARIABLES_BYTES_MAX,
+    Approval,
     Branch,
+    Decision,
     Document,
     SessionState,
     TurnState,
     Usage,
 )
 from api.session.errors import InvariantViolated
-from tests.session.in_memory import ERROR, START, InMemorySession
+from tests.session.in_memory import ACTOR, ERROR, START, InMemorySession, an_approval
 
 replace = msgspec.structs.replace
 TOO_LARGE = {"x": "x" * VARIABLES_BYTES_MAX}
@@ -53,6 +57,23 @@ def turn(at: int, /, **fields: Any) -> Callable[[Document], Document]:
         return replace(document, turns=tuple(turns))
 
     return broken
+
+
+def waiting(*approvals: Approval) -> Callable[[Document], Document]:
+    return turn(2, state=TurnState.AWAITING_APPROVAL, approvals=approvals)
+
+
+def asked(**fields: Any) -> Callable[[Document], Document]:
+    return waiting(an_approval(**fields))
+
+
+def denied(**fields: Any) -> Callable[[Document], Document]:
+    decided = {"decision": Decision.DENIED, "decided_at": START, "decided_by": ACTOR}
+    return turn(2, approvals=(an_approval(**decided | fields),))
+
+
+def asked_twice(**fields: Any) -> Callable[[Document], Document]:
+    return waiting(an_approval(1), an_approval(2, **fields))
 
 
 def discarded_turn(**fields: Any) -> Callable[[Document], Document]:
@@ -135,6 +156,20 @@ BREAKS: list[tuple[str, Callable[[Document], Document]]] = [
     ("a failed turn changes no node", turn(0, state=TurnState.FAILED, error=ERROR)),
     ("the variables of a turn are bounded", turn(0, variables=TOO_LARGE)),
     ("a copied turn has no usage", discarded_turn(copied_from="trn_x", usage=Usage())),
+    ("a decision says when, no decision does not", asked(decided_at=START)),
+    ("a decision says who, no decision does not", asked(decided_by=ACTOR)),
+    ("a note belongs to a decision", asked(note="No.")),
+    ("the note of a decision is bounded", denied(note="x" * (NOTE_CHARACTERS_MAX + 1))),
+    ("what has expired counts as denied", denied(decision=Decision.APPROVED, has_expired=True)),
+    ("approvals and the steps that they allow are not reused", asked_twice(id="apv_1")),
+    ("approvals and the steps that they allow are not reused", asked_twice(step_id="stp_allowed_1")),
+    ("a turn that awaits approval has an open one", turn(2, state=TurnState.AWAITING_APPROVAL)),
+    ("a turn goes on when its approvals are decided", turn(2, approvals=(an_approval(),))),
+    ("a turn goes on when its approvals are decided", turn(0, approvals=(an_approval(),))),
+    (
+        "the open approvals of a turn are bounded",
+        waiting(*(an_approval(number) for number in range(APPROVALS_MAX + 1))),
+    ),
     ("branches are dense", branches((None, 0))),
     ("the first branch begins the line", branches((None, 1), (0, 1))),
     ("a branch without parent begins at position 0", branches((None, 0), (None, 1))),
@@ -157,7 +192,10 @@ BREAKS: list[tuple[str, Callable[[Document], Document]]] = [
         ),
     ),
     ("the first unfinished turn is the active one", header(active_turn_id="trn_6")),
-    ("a queued turn is pending", turn(3, state=TurnState.AWAITING_APPROVAL)),
+    (
+        "a queued turn is pending",
+        turn(3, state=TurnState.AWAITING_APPROVAL, approvals=(an_approval(),)),
+    ),
     ("ordinals are not reused", a_second_future),
     ("ordinals have been given", future(ordinal=2)),
     ("ordinals have been given", future(ordinal=0)),

@@ -7,9 +7,10 @@ import pytest
 
 from api.session import errors
 from api.session.commands import FixedGreeting, IfActive, fork
-from api.session.document import VARIABLES_BYTES_MAX, TurnState
-from tests.session.in_memory import ACTOR, START, InMemorySession
-from tests.session.test_running import awaiting_approval, with_queue
+from api.session.document import APPROVALS_MAX, VARIABLES_BYTES_MAX, TurnState
+from tests.session.in_memory import ACTOR, START, InMemorySession, an_approval
+from tests.session.test_approving import awaiting_approval
+from tests.session.test_running import with_queue
 
 
 def talked(turns: int) -> InMemorySession:
@@ -47,6 +48,28 @@ def cancelled() -> InMemorySession:
     session = with_queue(0)
     session.cancel("trn_1")
     return session
+
+
+def decided() -> InMemorySession:
+    session = awaiting_approval()
+    session.decide()
+    return session
+
+
+def cancelled_while_waiting() -> InMemorySession:
+    session = awaiting_approval()
+    session.cancel("trn_1")
+    return session
+
+
+def ended_while_waiting() -> InMemorySession:
+    session = awaiting_approval()
+    session.end()
+    return session
+
+
+def expired() -> InMemorySession:
+    return awaiting_approval(an_approval(expires_at=START))
 
 
 def fork_all(session: InMemorySession) -> object:
@@ -97,6 +120,22 @@ REFUSALS: list[tuple[str, Callable[[], InMemorySession], Callable[[InMemorySessi
     ("turn-not-active", lambda: with_queue(1), lambda s: s.fail(turn_id="trn_2")),
     ("turn-not-active", lambda: talked(1), lambda s: s.answer(turn_id="trn_1")),
     ("turn-awaits-approval", awaiting_approval, lambda s: s.answer()),
+    ("turn-awaits-approval", awaiting_approval, lambda s: s.ask(an_approval(2))),
+    ("turn-not-active", lambda: with_queue(1), lambda s: s.ask(turn_id="trn_2")),
+    ("session-ended", ended, lambda s: s.ask(turn_id="trn_1")),
+    (
+        "too-many-approvals",
+        lambda: with_queue(0),
+        lambda s: s.ask(*map(an_approval, range(APPROVALS_MAX + 1))),
+    ),
+    ("unknown-approval", awaiting_approval, lambda s: s.decide("apv_2")),
+    ("unknown-approval", lambda: with_queue(0), lambda s: s.decide("apv_1")),
+    ("digest-mismatch", awaiting_approval, lambda s: s.decide(arguments_digest="digest-2")),
+    ("digest-mismatch", decided, lambda s: s.decide(arguments_digest="digest-2")),
+    ("approval-decided", decided, lambda s: s.decide()),
+    ("approval-closed", cancelled_while_waiting, lambda s: s.decide(turn="trn_1")),
+    ("approval-closed", ended_while_waiting, lambda s: s.decide(turn="trn_1")),
+    ("approval-expired", expired, lambda s: s.decide()),
     ("turn-final", lambda: talked(1), lambda s: s.cancel("trn_1")),
     ("turn-final", failed, lambda s: s.cancel("trn_2")),
     ("turn-unfinished", lambda: with_queue(0), fork_all),
@@ -125,8 +164,8 @@ def test_a_refusal_changes_nothing(
 
 def test_every_reason_is_shown_above() -> None:
     reasons = {*errors.CommandRefused.__subclasses__(), errors.AlreadyCancelled}
-    # The limit of the metadata is a setting, so the store refuses in the core's words.
-    reasons -= {errors.MetadataTooLarge}
+    # The core knows neither settings nor rules: there the store refuses in its words.
+    reasons -= {errors.MetadataTooLarge, errors.NoStandingDecision}
 
     assert {code_of(reason) for reason in reasons} == {code for code, _, _ in REFUSALS}
 
@@ -144,6 +183,13 @@ def test_too_large_metadata_says_how_large() -> None:
 
     assert str(refusal) == "the metadata would take 70 bytes of JSON; 64 are allowed"
     assert (refusal.size_bytes, refusal.bytes_max) == (70, 64)
+
+
+def test_a_decision_that_cannot_stand_says_of_which_approval() -> None:
+    refusal = errors.NoStandingDecision("apv_1")
+
+    assert str(refusal) == "approval apv_1 is about one call whose outcome is unknown, not about its tool"
+    assert refusal.approval_id == "apv_1"
 
 
 def test_a_refusal_tells_its_fields() -> None:

@@ -1,16 +1,15 @@
 """complete, fail and cancel."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from api.session.commands import IfActive, Partial, cancel
-from api.session.document import EventType, StepSummary, TurnState, Usage
+from api.session.document import EventType, Notice, SessionState, StepSummary, TurnState, Usage
 from api.session.errors import InvariantViolated
 from tests.session.in_memory import ACTOR, ERROR, START, InMemorySession, a_reply
 
 STEP = StepSummary(id="stp_1", kind="model", outcome="completed", started_at=START)
+NOTICE = Notice(code="iteration_limit", message="8 calls")
 USAGE = Usage(input_tokens=7, output_tokens=2)
 
 
@@ -18,14 +17,6 @@ def with_queue(queued: int) -> InMemorySession:
     session = InMemorySession()
     for _ in range(queued + 1):
         session.say(if_active=IfActive.ENQUEUE)
-    return session
-
-
-def awaiting_approval(**fields: Any) -> InMemorySession:
-    """A session whose active turn waits for a person."""
-    session = with_queue(0)
-    waiting = msgspec.structs.replace(session.document.turns[0], state=TurnState.AWAITING_APPROVAL, **fields)
-    session.document = msgspec.structs.replace(session.document, turns=(waiting,))
     return session
 
 
@@ -70,6 +61,31 @@ def test_complete_stores_node_and_variables_in_full_when_either_changed() -> Non
     assert (session.turn("trn_1").node, session.turn("trn_1").variables) == ("start", {"x": 1})
 
 
+def test_a_turn_that_ends_the_session_cancels_the_queue_in_the_same_commit() -> None:
+    session = with_queue(1)
+
+    change = session.answer("Goodbye.", ends_session=True, resolution="solved", notices=(NOTICE,))
+
+    assert [turn.state.value for turn in change.changed] == ["completed", "cancelled"]
+    assert change.changed[0].notices == (NOTICE,)
+    assert (change.session.state, change.session.resolution) == (SessionState.ENDED, "solved")
+    assert (change.session.ended_at, change.session.active_turn_id) == (change.event.at, None)
+    assert change.event.type is EventType.TURN_COMPLETED
+    assert [(effect.type.value, effect.turn_id) for effect in change.event.effects] == [
+        ("turn.completed", "trn_1"),
+        ("turn.cancelled", "trn_2"),
+        ("session.ended", None),
+    ]
+    assert change.revokes_run is False
+
+
+def test_a_session_that_goes_on_has_no_resolution() -> None:
+    session = with_queue(0)
+
+    with pytest.raises(InvariantViolated, match="only a session that ends has a resolution"):
+        session.answer(resolution="solved")
+
+
 def test_fail_keeps_the_error_and_changes_no_node() -> None:
     session = with_queue(0)
 
@@ -79,14 +95,6 @@ def test_fail_keeps_the_error_and_changes_no_node() -> None:
     assert (turn.state, turn.error, turn.steps, turn.usage) == (TurnState.FAILED, ERROR, (STEP,), USAGE)
     assert (change.session.node, change.event.type) == ("start", EventType.TURN_FAILED)
     assert change.revokes_run is False
-
-
-def test_a_turn_that_awaits_an_approval_may_fail_and_then_stores_no_node() -> None:
-    session = awaiting_approval(node="start", variables={})
-
-    (turn,) = session.fail().changed
-
-    assert (turn.state, turn.node, turn.variables) == (TurnState.FAILED, None, None)
 
 
 def test_cancelling_the_active_turn_keeps_what_was_shown_and_revokes_its_run() -> None:
@@ -110,12 +118,6 @@ def test_cancelling_a_queued_turn_cancels_that_one_alone_and_it_keeps_its_place(
     assert session.turn("trn_2").replies == ()
     assert change.revokes_run is False
     assert (change.session.active_turn_id, change.session.unfinished_count) == ("trn_1", 2)
-
-
-def test_a_turn_that_awaits_an_approval_can_be_cancelled() -> None:
-    session = awaiting_approval()
-
-    assert session.cancel("trn_1").revokes_run is True
 
 
 def test_cancel_insists_on_the_turn_as_the_head_holds_it() -> None:

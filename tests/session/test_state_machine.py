@@ -8,8 +8,8 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from api.session import commands
-from api.session.commands import _writing, conversation, rewinding
-from api.session.document import Branch, Change, Head, Session
+from api.session.commands import _writing, conversation, rewinding, running
+from api.session.document import Branch, Change, Head, Session, TurnState
 from api.session.errors import InvariantViolated
 from api.session.line import Line
 from tests.session.machine import SessionMachine, settings_for, steps_wanted
@@ -77,6 +77,21 @@ def mutant_rewind_that_forgets_the_node(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(commands, "rewind", rewind)
 
 
+def mutant_decide_that_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decide(head: Head, **arguments: Any) -> Change:
+        change = real(head, **arguments)
+        (turn,) = change.changed
+        pending = msgspec.structs.replace(turn, state=TurnState.PENDING)
+        return msgspec.structs.replace(change, changed=(pending,))
+
+    real = commands.decide
+    monkeypatch.setattr(commands, "decide", decide)
+
+
+def mutant_complete_that_ends_the_session_over_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "cancelled", lambda *_, **__: ())
+
+
 @pytest.mark.parametrize(
     "mutant",
     [
@@ -89,6 +104,8 @@ def mutant_rewind_that_forgets_the_node(monkeypatch: pytest.MonkeyPatch) -> None
         mutant_rewind_that_cancels_the_active_turn_alone,
         mutant_branch_whose_parent_is_the_current_one,
         mutant_rewind_that_forgets_the_node,
+        mutant_decide_that_does_not_wait_for_the_others,
+        mutant_complete_that_ends_the_session_over_a_queue,
     ],
 )
 def test_the_machine_catches_a_mutant(

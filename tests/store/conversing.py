@@ -43,10 +43,9 @@ class Conversation:
         claim = await self.world.store.running.claim(runner="test", lease_seconds=15)
         assert claim is not None
         self.claim = claim
-        shown = await self.world.store.running.shown(claim)
-        if shown is not None:
-            await self.world.store.running.take_back(claim, shown[0])
-            self.said[str(shown[0])] = ""
+        for step_id, _ in await self.world.store.running.shown(claim):
+            await self.world.store.running.take_back(claim, step_id)
+            self.said[str(step_id)] = ""
         self._step = self.world.store.running.new_step_id()
         self._offset = 0
         assert await self.world.store.running.start_step(claim, intent(self._step))

@@ -60,6 +60,7 @@ FAULTS = {
     "header copies": "UPDATE sessions SET revision = revision + 1",
     "active turn": "UPDATE turns SET state = 'failed' WHERE state = 'pending'",
     "text of deleted sessions": "UPDATE sessions SET deleted_at = now()",
+    "open approvals": "UPDATE turns SET state = 'awaiting_approval' WHERE state = 'pending'",
     LAW: "DELETE FROM discarded_futures",
 }
 """By check, what it must find."""

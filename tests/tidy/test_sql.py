@@ -14,6 +14,7 @@ UNBOUND = {
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
             "doctor._LEDGER_DENSITY",
@@ -28,6 +29,7 @@ UNBOUND = {
             "doctor._HEADER_COPIES",
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
+            "doctor._OPEN_APPROVALS",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",

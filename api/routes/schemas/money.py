@@ -48,6 +48,10 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     """`completed`, `failed` or `cancelled`."""
     model: str | None
     """`provider:model`; null for a tool call."""
+    tool: str | None
+    """The tool's name; null for a model call."""
+    effect: str | None
+    """Of the tool: `read`, `idempotent` or `once`."""
     started_at: datetime
     latency_ms: int | None
     usage: UsageView | None
@@ -75,6 +79,8 @@ def step_view(step: StepSummary) -> StepView:
         kind=step.kind,
         outcome=step.outcome,
         model=step.model,
+        tool=step.tool,
+        effect=step.effect,
         started_at=step.started_at,
         latency_ms=step.latency_ms,
         usage=None if step.usage is None else usage_view(step.usage),

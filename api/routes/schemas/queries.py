@@ -37,6 +37,15 @@ class SessionListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     """Only sessions whose name begins with this, or whose id this is."""
 
 
+class ApprovalListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which approvals; newest first."""
+
+    session_id: WireId | None = None
+    """Only approvals of this session."""
+    state: Literal["open", "decided", "closed"] | None = None
+    """Only approvals in this state; `closed`: their turn ended before anybody decided."""
+
+
 class SessionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of a session."""
 

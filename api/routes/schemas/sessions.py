@@ -12,10 +12,12 @@ from api.routes.schemas.money import StepView, UsageView, step_view, usage_view
 from api.session.document import (
     Actor,
     AgentRef,
+    Approval,
     DiscardedFuture,
     Effect,
     Event,
     EventType,
+    Notice,
     Reply,
     Session,
     SessionState,
@@ -54,10 +56,14 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     node: str | None
     """The agent's node after this turn; null when the turn changed neither node nor variables."""
     steps: tuple[StepView, ...]
+    approvals: tuple[Approval, ...]
+    """All that people were asked in this turn, in order; undecided for good where the turn ended before."""
+    notices: tuple[Notice, ...]
+    """What went otherwise than the agent's definition intends."""
     error: TurnError | None
     """Null unless the turn failed."""
     usage: UsageView | None
-    """Null until the turn is final, and for turns without a priced call."""
+    """Null until the turn waits or is final, and for turns without a priced call."""
     copied_from: str | None
     """The turn of another session that a fork copied; a copy has no usage."""
 
@@ -249,6 +255,8 @@ def turn_view(turn: Turn) -> TurnView:
         replies=turn.replies,
         node=turn.node,
         steps=tuple(step_view(step) for step in turn.steps),
+        approvals=turn.approvals,
+        notices=turn.notices,
         error=turn.error,
         usage=None if turn.usage is None else usage_view(turn.usage),
         copied_from=turn.copied_from,

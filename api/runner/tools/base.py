@@ -82,3 +82,24 @@ class Toolbox(Protocol):
     async def close(self) -> None:
         """Release connections and server processes."""
         ...
+
+
+class _NoTools:
+    """A toolbox for runners of agents without tools."""
+
+    async def offer(self, organization_id: UUID, tools: Sequence[Tool]) -> Offer:
+        reason = "this process has no tools."
+        return Offer(specs=(), missing=tuple(MissingTool(name=tool.name, reason=reason) for tool in tools))
+
+    def check(self, spec: ToolSpec, arguments: str) -> dict[str, Any]:
+        raise ArgumentsRefused(f"There is no tool called `{spec.name}` here.")
+
+    async def call(self, invocation: Invocation) -> ToolResult:
+        content = f"There is no tool called `{invocation.tool.name}` here."
+        return ToolResult(outcome=ToolOutcome.FAILED, content=content)
+
+    async def close(self) -> None:
+        """There is nothing to release."""
+
+
+NO_TOOLS: Toolbox = _NoTools()

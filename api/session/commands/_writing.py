@@ -13,6 +13,7 @@ import msgspec
 from api.session import errors
 from api.session.document import (
     Actor,
+    Approval,
     Branch,
     Change,
     DiscardedFuture,
@@ -54,6 +55,8 @@ class Extras(TypedDict, total=False):
     restored: int | None
     trimmed: tuple[DiscardedFuture, ...]
     metadata: dict[str, Any] | None
+    requested: tuple[Approval, ...]
+    decided: Approval | None
 
 
 def admit(head: Head) -> None:
@@ -194,6 +197,17 @@ def standing(
     }
 
 
+def active_turn(head: Head, turn_id: str) -> Turn:
+    """The active turn, which must be this one.
+
+    Raises:
+        TurnNotActive: another turn is active, or none.
+    """
+    if turn_id != head.session.active_turn_id:
+        raise errors.TurnNotActive(turn_id, active_turn_id=head.session.active_turn_id)
+    return head.unfinished[0]
+
+
 def _unfinished_after(
     before: tuple[Turn, ...], changed: tuple[Turn, ...], created: Turn | None
 ) -> tuple[Turn, ...]:
@@ -205,7 +219,13 @@ def _unfinished_after(
 
 
 def _cancelled_turn(turn: Turn, *, partial: Partial | None, revision: int, now: datetime) -> Turn:
-    ended = msgspec.structs.replace(turn, state=TurnState.CANCELLED, revision=revision, finished_at=now)
+    ended = msgspec.structs.replace(
+        turn,
+        state=TurnState.CANCELLED,
+        revision=revision,
+        finished_at=now,
+        replies=_cut_off(turn.replies),
+    )
     if partial is None:
         return ended
     require(fits(partial.variables), "the variables of a turn are bounded")

@@ -108,8 +108,8 @@ def fork(
 
     `turns` are the first turns of a line of `source`, from position 0 up to and with the turn forked at;
     `turn_ids` name their copies. A copy keeps its words, its times and what it did to node and variables;
-    it has neither steps nor usage, because nothing was paid for it. The source does not change, and may
-    have ended.
+    it has neither steps nor approvals nor usage, because nothing was called or paid for it. The source does
+    not change, and may have ended.
 
     Raises:
         TurnUnfinished: one of the turns is not final.
@@ -176,5 +176,5 @@ def _greeting_turn(greeting: PendingGreeting | FixedGreeting, *, now: datetime, 
 
 def _copy(turn: Turn, *, turn_id: str) -> Turn:
     return msgspec.structs.replace(
-        turn, id=turn_id, branch=0, revision=1, steps=(), usage=None, copied_from=turn.id
+        turn, id=turn_id, branch=0, revision=1, steps=(), approvals=(), usage=None, copied_from=turn.id
     )

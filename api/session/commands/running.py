@@ -11,9 +11,12 @@ from api.session.document import (
     VARIABLES_BYTES_MAX,
     Actor,
     Change,
+    Effect,
     EventType,
     Head,
+    Notice,
     Reply,
+    SessionState,
     StepSummary,
     Turn,
     TurnError,
@@ -22,7 +25,7 @@ from api.session.document import (
 )
 from api.session.invariants import fits, require
 
-from ._writing import Partial, admit, cancelled, standing, turn_effects, written
+from ._writing import Partial, active_turn, admit, cancelled, standing, turn_effects, written
 
 
 def complete(
@@ -36,11 +39,15 @@ def complete(
     actor: Actor,
     node: str | None = None,
     variables: dict[str, Any] | None = None,
+    notices: tuple[Notice, ...] = (),
+    ends_session: bool = False,
+    resolution: str | None = None,
 ) -> Change:
     """Publish what the run of the active turn said; the next queued turn becomes active.
 
     `node` and `variables` are None where the turn changed neither; when it changed either, the turn
-    stores both as they stand after it.
+    stores both as they stand after it. With `ends_session` the session ends in the same commit, with that
+    `resolution`, and every queued turn is cancelled.
 
     Raises:
         TurnNotActive: another turn is active, or none.
@@ -48,9 +55,10 @@ def complete(
         VariablesTooLarge: the variables take more than VARIABLES_BYTES_MAX.
     """
     admit(head)
-    active = _active(head, turn_id)
+    active = active_turn(head, turn_id)
     if TurnState.COMPLETED not in TURN_TRANSITIONS[active.state]:
         raise errors.TurnAwaitsApproval(turn_id)
+    require(ends_session or resolution is None, "only a session that ends has a resolution")
     if not fits(variables):
         raise errors.VariablesTooLarge(bytes_max=VARIABLES_BYTES_MAX)
 
@@ -62,18 +70,29 @@ def complete(
         replies=replies,
         steps=steps,
         usage=usage,
+        notices=notices,
     )
     after = standing(head.session, node=node, variables=variables)
     if node is not None or variables is not None:
         completed = msgspec.structs.replace(completed, **after)
+    effects = turn_effects(EventType.TURN_COMPLETED, (completed,))
+    ended: tuple[Turn, ...] = ()
+    if ends_session:
+        ended = cancelled(head.unfinished[1:], head=head, partial=None, now=now)
+        effects = (
+            *effects,
+            *turn_effects(EventType.TURN_CANCELLED, ended),
+            Effect(type=EventType.SESSION_ENDED),
+        )
+        after |= {"state": SessionState.ENDED, "resolution": resolution, "ended_at": now}
     return written(
         head,
         event=EventType.TURN_COMPLETED,
-        effects=turn_effects(EventType.TURN_COMPLETED, (completed,)),
+        effects=effects,
         now=now,
         actor=actor,
         header=after,
-        changed=(completed,),
+        changed=(completed, *ended),
     )
 
 
@@ -86,25 +105,29 @@ def fail(
     usage: Usage | None,
     now: datetime,
     actor: Actor,
+    notices: tuple[Notice, ...] = (),
 ) -> Change:
     """Publish that the active turn came to nothing, and why; the next queued turn becomes active.
 
-    A failed turn leaves the node and the variables as they were. One that awaits an approval may fail.
+    A failed turn leaves the node and the variables as they were, and keeps no reply. One that awaits an
+    approval may fail.
 
     Raises:
         TurnNotActive: another turn is active, or none.
     """
     admit(head)
     failed = msgspec.structs.replace(
-        _active(head, turn_id),
+        active_turn(head, turn_id),
         state=TurnState.FAILED,
         revision=head.session.revision + 1,
         finished_at=now,
         error=error,
+        replies=(),
         node=None,
         variables=None,
         steps=steps,
         usage=usage,
+        notices=notices,
     )
     return written(
         head,
@@ -151,9 +174,3 @@ def cancel(
         header=standing(head.session, node=None, variables=None, in_effect=ended),
         changed=ended,
     )
-
-
-def _active(head: Head, turn_id: str) -> Turn:
-    if turn_id != head.session.active_turn_id:
-        raise errors.TurnNotActive(turn_id, active_turn_id=head.session.active_turn_id)
-    return head.unfinished[0]

@@ -5,8 +5,8 @@
     failed      nothing
 
 The newest whole turns that fit the budget are kept, read backwards until one does not fit. The current
-user message is always shown. The same turns give the same request, so a prompt is kept by its first and
-last turn and checked by its digest.
+user message, and what the turn's own calls have brought so far, are always shown. The same turns and steps
+give the same request, so a prompt is kept by its first and last turn and checked by its digest.
 """
 
 import hashlib
@@ -15,9 +15,10 @@ from itertools import chain
 
 import msgspec
 
-from api.agents.definition import Definition, Greeting
+from api.agents.definition import Definition
 from api.models.base import Message, ModelRequest
-from api.models.tokens import estimate_input_tokens, estimate_message_tokens
+from api.models.tokens import estimate_input_tokens, estimate_whole_message_tokens
+from api.prompt.frame import Frame
 from api.session.document import Turn, TurnState
 
 CONTEXT_TOKENS_DEFAULT = 32_000
@@ -53,17 +54,18 @@ def build(
     current: Turn,
     earlier: Iterable[Turn],
     *,
+    frame: Frame,
     model: str,
     context_tokens: int | None,
     output_tokens_max: int | None = None,
 ) -> Prompt:
-    """Make the prompt for `current` from the turns in effect before it, newest first.
+    """Make the prompt for `current` from the turns in effect before it, newest first, and the call's frame.
 
     Stops reading `earlier` at the first turn that does not fit `context_tokens`; None is no limit, which
     renders a known stretch of turns again. `model` is the provider's name of it. `output_tokens_max` holds
     where the definition sets no output limit.
     """
-    window = _Window(definition, current, model, context_tokens, output_tokens_max)
+    window = _Window(definition, current, frame, model, context_tokens, output_tokens_max)
     for turn in earlier:
         if not window.take(turn):
             break
@@ -75,12 +77,13 @@ async def build_from_pages(
     current: Turn,
     pages: AsyncIterable[Iterable[Turn]],
     *,
+    frame: Frame,
     model: str,
     context_tokens: int | None,
     output_tokens_max: int | None = None,
 ) -> Prompt:
     """The same from pages of turns, newest first; asks for no page behind the one where the budget ends."""
-    window = _Window(definition, current, model, context_tokens, output_tokens_max)
+    window = _Window(definition, current, frame, model, context_tokens, output_tokens_max)
     async for page in pages:
         if not all(window.take(turn) for turn in page):
             break
@@ -116,6 +119,7 @@ class _Window:
         self,
         definition: Definition,
         current: Turn,
+        frame: Frame,
         model: str,
         context_tokens: int | None,
         output_tokens_max: int | None,
@@ -124,10 +128,13 @@ class _Window:
         self._current = current
         self._request = ModelRequest(
             model=model,
-            instructions=_instructions(definition, current),
-            messages=_user_messages(current),
+            instructions=frame.instructions,
+            messages=(*_user_messages(current), *frame.messages),
             output_tokens_max=definition.limits.output_tokens or output_tokens_max,
             temperature=definition.temperature,
+            tools=frame.tools,
+            answer_schema=frame.answer_schema,
+            reasoning=frame.reasoning,
         )
         self._estimated_tokens = estimate_input_tokens(self._request)
         self._context_tokens = context_tokens
@@ -138,7 +145,7 @@ class _Window:
         """Add the next older turn; False when it does not fit, and then none behind it does either."""
         messages = _messages(turn, self._speaker)
         estimated_tokens = self._estimated_tokens + sum(
-            estimate_message_tokens(message.text, message.name) for message in messages
+            estimate_whole_message_tokens(message) for message in messages
         )
         if self._context_tokens is not None and messages and estimated_tokens > self._context_tokens:
             return False
@@ -160,13 +167,6 @@ class _Window:
             estimated_tokens=self._estimated_tokens,
             sha256=hashlib.sha256(canonical).hexdigest(),
         )
-
-
-def _instructions(definition: Definition, current: Turn) -> str:
-    greeting = definition.greeting
-    if current.user_message is not None or not isinstance(greeting, Greeting) or not greeting.instructions:
-        return definition.instructions
-    return "\n\n".join(part for part in (definition.instructions, greeting.instructions) if part)
 
 
 def _messages(turn: Turn, speaker: str) -> tuple[Message, ...]:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.agents.definition import Definition, Greeting, Limits
+from api.agents.definition import START_NODE, Definition, Greeting, Limits
 from api.models.base import Message
 from api.models.tokens import estimate_input_tokens
-from api.runner.prompt import (
+from api.prompt.frame import Frame, of_reply
+from api.prompt.window import (
     CUT_OFF,
     CUT_OFF_BEFORE_IT_BEGAN,
     Prompt,
@@ -50,8 +51,19 @@ def make_prompt(*turns: Turn, definition: Definition = AGENT, **fields: Any) -> 
     """The prompt for the last of the turns, which are in the order of their positions."""
     *earlier, current = turns
     return build(
-        definition, current, reversed(earlier), **{"model": "demo", "context_tokens": None, **fields}
+        definition,
+        current,
+        reversed(earlier),
+        frame=framed(current, definition),
+        **{"model": "demo", "context_tokens": None, **fields},
     )
+
+
+def framed(current: Turn, definition: Definition = AGENT) -> Frame:
+    """The frame of a turn's first call."""
+    node = definition.node(START_NODE)
+    assert node is not None
+    return of_reply(definition, node, current, context={}, variables={})
 
 
 def shown(prompt: Prompt) -> list[str]:
@@ -174,7 +186,7 @@ def test_reading_stops_at_the_first_turn_that_does_not_fit() -> None:
             seen.append(turn.id)
             yield turn
 
-    prompt = build(AGENT, turns[-1], backwards(), model="demo", context_tokens=500)
+    prompt = build(AGENT, turns[-1], backwards(), frame=framed(turns[-1]), model="demo", context_tokens=500)
 
     assert shown(prompt) == ["user: Two", "assistant: Yes", "user: Now"]
     assert prompt.first_turn_id == "trn_2"
@@ -201,7 +213,9 @@ async def test_no_page_is_asked_for_behind_the_one_where_the_budget_ends() -> No
             asked += 1
             yield turns[end - 2 : end][::-1]
 
-    prompt = await build_from_pages(AGENT, pending(10), pages(), model="demo", context_tokens=700)
+    prompt = await build_from_pages(
+        AGENT, pending(10), pages(), frame=framed(pending(10)), model="demo", context_tokens=700
+    )
 
     assert prompt.first_turn_id == "trn_7"
     assert asked == 2
@@ -214,7 +228,9 @@ async def test_pages_and_a_plain_row_of_turns_give_the_same_prompt() -> None:
         yield turns[:1:-1]
         yield turns[1::-1]
 
-    paged = await build_from_pages(AGENT, pending(5), pages(), model="demo", context_tokens=9_000)
+    paged = await build_from_pages(
+        AGENT, pending(5), pages(), frame=framed(pending(5)), model="demo", context_tokens=9_000
+    )
 
     assert paged == make_prompt(*turns, pending(5), context_tokens=9_000)
 

@@ -1,0 +1,94 @@
+"""A run in the hands of its runner: the claim, the grip on the turn, and all that it knows of it."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from api.agents.definition import Definition
+from api.prompt import progress
+from api.prompt.progress import ModelAnswer, Progress, Recorded, ToolAnswer, ToolRequest
+from api.runner.hold import Hold
+from api.session import ids
+from api.session.document import Notice, StepSummary, TurnError
+from api.store.running import Claim, Step, Work
+
+_TOOL = msgspec.json.Decoder(ToolAnswer)
+_MODEL = msgspec.json.Decoder(ModelAnswer)
+
+
+class TurnLost(Exception):
+    """Somebody else has the turn now, or it was cancelled: nothing may be published."""
+
+
+class TurnFailed(Exception):
+    """The turn comes to nothing, for a reason of its own."""
+
+    def __init__(self, error: TurnError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Run:
+    """What is known of a run while it goes on."""
+
+    def __init__(
+        self, claim: Claim, hold: Hold, work: Work, definition: Definition, *, seconds_max: float
+    ) -> None:
+        self.claim = claim
+        self.hold = hold
+        self.work = work
+        self.definition = definition
+        self.context: dict[str, Any] = msgspec.json.decode(work.context)
+        self.ends_at = time.monotonic() + seconds_max
+        self.steps: list[Recorded] = []
+        """Every step of the turn, of this run and of earlier ones, in the order of their start."""
+        self.made: list[StepSummary] = []
+        """The model calls of this run."""
+        self.missing: dict[str, Notice] = {}
+        """Tools that could not be offered, by name."""
+        self.is_known_whole = not work.steps
+        """All steps of the turn are in `made`, as the database would tell them."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the turn's time."""
+        return max(self.ends_at - time.monotonic(), 0.001)
+
+    @property
+    def has_time(self) -> bool:
+        """The turn may begin something more."""
+        return time.monotonic() < self.ends_at
+
+    def progress(self) -> Progress:
+        """Work out where the turn stands."""
+        session = self.work.head.session
+        return progress.replay(
+            self.definition,
+            node=session.node,
+            variables=session.variables,
+            steps=self.steps,
+            approvals=self.work.turn.approvals,
+        )
+
+    def answered(self, step_id: str, answer: ModelAnswer | ToolAnswer, *, state: str) -> None:
+        """Note that a step has ended."""
+        self.steps = [
+            msgspec.structs.replace(step, state=state, answer=answer) if step.id == step_id else step
+            for step in self.steps
+        ]
+
+
+def recorded(step: Step) -> Recorded:
+    """A stored step as the replay reads it."""
+    is_tool = step.kind == "tool"
+    answer: ModelAnswer | ToolAnswer | None = None
+    if step.result is not None:
+        answer = (_TOOL if is_tool else _MODEL).decode(step.result)
+    return Recorded(
+        id=ids.to_wire(ids.Kind.STEP, step.id),
+        purpose=step.purpose,
+        state=step.state,
+        request=msgspec.json.decode(step.request, type=ToolRequest) if is_tool else None,
+        answer=answer,
+    )
