@@ -14,6 +14,7 @@ from tests.chaos.stage import Node, Stage
 
 _CRASH_SECONDS_MAX = 15
 _RARE_SECONDS_MAX = 45
+_DRAIN_SECONDS_MAX = 30
 _ZOMBIE_SECONDS = 1
 """In which one that goes on does whatever it still does."""
 _RARE = frozenset(
@@ -131,7 +132,7 @@ class Faults:
             case _:
                 self.tally.drains += 1
                 node.signal(signal.SIGTERM)
-                if not await node.ended(15):
+                if not await node.ended(_DRAIN_SECONDS_MAX):
                     raise AssertionError(f"{node.name} did not end on SIGTERM: see {node.log}")
         node.start()
         await node.ready()
@@ -149,7 +150,6 @@ class Faults:
                 async with asyncio.timeout(_CRASH_SECONDS_MAX):
                     while node.passed() is None:
                         await asyncio.sleep(0.02)
-                self.tally.pauses += 1
                 await self._stage.taken_over(node, seconds_max=2 * self._scenario.lease_seconds)
             except TimeoutError:
                 continue
@@ -157,6 +157,7 @@ class Faults:
                 node.disarm()
                 node.signal(signal.SIGCONT)
             await asyncio.sleep(_ZOMBIE_SECONDS)
+            self.tally.pauses += 1
 
     async def _harm_postgres(self) -> None:
         while True:

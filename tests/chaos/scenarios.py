@@ -21,6 +21,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the proxies cut, delay and drop."""
     turns_min: int = 50
     kills_min: int = 0
+    pauses_min: int = 0
     resumes_min: int = 10
     seconds_min: float = 0
     seconds_max: float = 60
@@ -114,15 +115,15 @@ SCENARIOS = {
         _TARGETED,
         manners=_waiting(_SLOWER),
         pause_at="after the model, before the ledger",
-        seconds_min=30,
-        seconds_max=30,
+        pauses_min=5,
+        seconds_max=50,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
         manners=_waiting(_SLOWER),
         pause_at="before a flush of deltas",
-        seconds_min=30,
-        seconds_max=30,
+        pauses_min=5,
+        seconds_max=50,
     ),
     "deaths": msgspec.structs.replace(
         _TARGETED,
@@ -148,14 +149,16 @@ SCENARIOS = {
         kills_postgres=True,
         postgres_seconds=3,
         manners=_waiting(_SLOWER),
-        seconds_min=30,
-        seconds_max=30,
+        kills_min=6,
+        seconds_max=50,
     ),
     "power-cuts": msgspec.structs.replace(
         _TARGETED,
         conversations=20,
         kills_postgres=True,
         postgres_seconds=3,
+        kills_min=4,
+        seconds_max=40,
         manners=_talking("words=2", send=60, rename=40),
     ),
 }
