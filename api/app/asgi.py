@@ -4,8 +4,6 @@ import asyncio
 
 import asyncpg
 from litestar import Litestar
-from litestar.handlers import get
-from litestar.response import Redirect
 from loguru import logger as log
 
 from api.events import Hub
@@ -28,7 +26,7 @@ def build_app(state: RoutesState) -> Litestar:
     """Make the application; what it runs on is opened and closed by the caller."""
     parts = app_parts(state)
     return Litestar(
-        route_handlers=[*parts.handlers, show_schema],
+        route_handlers=parts.handlers,
         exception_handlers=parts.exception_handlers,
         # The routes publish a schema of their own, and the process has one log: ours.
         openapi_config=None,
@@ -36,12 +34,6 @@ def build_app(state: RoutesState) -> Litestar:
         # The routes hold bodies to the limit of the settings.
         request_max_body_size=None,
     )
-
-
-@get("/", include_in_schema=False)
-async def show_schema() -> Redirect:
-    """Lead who opens the bare address to the page that shows every call."""
-    return Redirect("/schema")
 
 
 def _readiness(pool: Pool) -> Check:

@@ -19,6 +19,7 @@ from api.routes import (
     messages,
     openapi,
     previews,
+    secrets,
     sessions,
     turns,
     usage,
@@ -28,6 +29,7 @@ from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
 from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
+from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState
 from api.session.errors import CommandRefused
 from api.store import KeyReused
@@ -42,6 +44,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *approvals.OPERATIONS,
     *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
+    *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *health.OPERATIONS,
@@ -56,7 +59,7 @@ class AppParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def app_parts(state: RoutesState) -> AppParts:
-    """Mount every operation, and the viewer of their schema, on `state`."""
+    """Mount every operation, the viewer of their schema and the panel on `state`."""
 
     async def serve(operation: Operation, request: Request[Any, Any, Any]) -> Response[bytes]:
         if operation.is_public:
@@ -71,7 +74,11 @@ def app_parts(state: RoutesState) -> AppParts:
             raise
 
     return AppParts(
-        handlers=[*route_handlers(OPERATIONS, serve), *viewer_handlers(openapi_document())],
+        handlers=[
+            *route_handlers(OPERATIONS, serve),
+            *viewer_handlers(openapi_document()),
+            *panel_handlers(),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
 
