@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.factories import World
 
-WAIT_MS = 15_000
+WAIT_MS = 20_000
 """For anything to appear; the machine may be busy."""
 
 
@@ -71,7 +71,7 @@ class Person:
     async def is_live(self) -> None:
         """Wait until the stream of the session is followed."""
         state = self.page.locator(".link-state")
-        await expect(state).to_have_attribute("data-state", "live", timeout=WAIT_MS)
+        await expect(state).to_have_attribute("data-state", "live")
 
     @property
     def composer(self) -> Locator:
@@ -86,7 +86,7 @@ class Person:
     async def ask(self, text: str, *, turn: int) -> None:
         """Say something and wait for the answer, which makes this turn (counted from 1)."""
         await self.say(text)
-        await expect(self.turn(turn)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+        await expect(self.turn(turn)).to_have_attribute("data-state", "completed")
 
     def turn(self, number: int) -> Locator:
         """A turn of the line, counted from 1."""

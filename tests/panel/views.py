@@ -97,12 +97,12 @@ async def _at(person: Person, hash_path: str) -> None:
     await person.page.goto(f"{person.address}/{hash_path}")
     await expect(
         person.page.locator(".link-state, .ended, .compare-grid, .empty.page, .start").first
-    ).to_be_visible(timeout=WAIT_MS)
+    ).to_be_visible()
 
 
 async def _main(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['main']}")
-    await expect(person.turn(3)).to_be_visible(timeout=WAIT_MS)
+    await expect(person.turn(3)).to_be_visible()
     if await person.page.get_by_role("complementary").count():
         await person.page.get_by_role("tab", name="Futures").evaluate("(tab) => tab.click()")
 
@@ -289,6 +289,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=WAIT_MS)
     asyncio.run(write_pictures(folder))
     print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
 

@@ -53,9 +53,9 @@ function Answer({ turn, said, isActive, isQueued }) {
     </div>`);
   }
   if (isFinal(turn) || isQueued) return null;
-  if (said !== "") return html`<div class="reply live"><${Markdown} text=${said} /></div>`;
+  if (said !== "") return html`<div key="live" class="reply live"><${Markdown} text=${said} /></div>`;
   if (turn.state === "awaiting_approval") return null;
-  return html`<div class="reply waiting" role="status"><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
+  return html`<div key="waiting" class="reply waiting" role="status"><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
     <span class="visually-hidden">Waiting for the answer</span></div>`;
 }
 
