@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Locator, expect
 from api.agents.definition import ApprovalMode, Definition, Tool, ToolEffect
 from db.pool import Pool, open_pool
 from tests.e2e.services import ServiceProcess, serving
+from tests.panel.axe import faults
 from tests.panel.conftest import DESK, NewDatabase
 from tests.panel.person import Person, person_in
 from tests.runner.conversing import Line, Stage, asks, stage
@@ -72,6 +73,7 @@ async def test_a_call_is_approved_with_its_arguments_in_sight(waiting: Waiting) 
         await expect(question(person)).to_contain_text("must not be made twice")
         await expect(person.turn(1)).to_contain_text("Let me ask a colleague.")
         assert scene.tools.made == []
+        assert await faults(person) == []
 
         await question(person).get_by_role("button", name="Approve").click()
 

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Route, expect
 
 from tests.e2e.services import serving
 from tests.factories import World
@@ -15,28 +13,6 @@ from tests.panel.person import Person
 from tests.providers.server import FakeProvider, Plan
 
 NewPerson = Callable[..., Awaitable[Person]]
-
-
-@asynccontextmanager
-async def hearing_nothing(page: Page) -> Any:
-    """A network that is so slow that no news of the session arrives for the length of the block."""
-    let_go = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await let_go.wait()
-        await route.continue_()
-
-    # The stream is cut by a moment without network; what would follow it is held up.
-    await page.route("**/events*", hold)
-    await page.route("**/v1/sessions/*?since_revision=*", hold)
-    await page.context.set_offline(True)
-    await expect(page.get_by_text("You are offline.")).to_be_visible()
-    await page.context.set_offline(False)
-    try:
-        yield
-    finally:
-        let_go.set()
-        await page.unroute_all(behavior="wait")
 
 
 async def together(new_person: NewPerson) -> tuple[Person, Person, str]:
@@ -73,7 +49,7 @@ async def test_a_refused_message_keeps_the_draft_tells_what_changed_and_is_rebas
     await ada.page.get_by_role("menuitem", name="Preferences").click()
     await ada.page.get_by_label("Your name").fill("Ada L.")
     await ada.page.keyboard.press("Escape")
-    async with hearing_nothing(grace.page):
+    async with grace.hearing_nothing():
         await ada.ask("What is my name?", turn=3)
         await grace.say("My town is Paris.")
         refusal = grace.page.get_by_role("alertdialog", name="Your message was not sent")
@@ -93,7 +69,7 @@ async def test_a_refused_message_keeps_the_draft_tells_what_changed_and_is_rebas
 
 async def test_when_only_the_name_has_changed_the_message_is_sent_again(new_person: NewPerson) -> None:
     ada, grace, _ = await together(new_person)
-    async with hearing_nothing(grace.page):
+    async with grace.hearing_nothing():
         await ada.page.get_by_role("heading", name="Together").get_by_role("button").click()
         await ada.page.get_by_role("dialog").get_by_label("Name").fill("Renamed")
         await ada.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
@@ -109,7 +85,7 @@ async def test_when_only_the_name_has_changed_the_message_is_sent_again(new_pers
 
 async def test_a_draft_can_be_discarded(new_person: NewPerson) -> None:
     ada, grace, session_id = await together(new_person)
-    async with hearing_nothing(grace.page):
+    async with grace.hearing_nothing():
         await ada.ask("What is my name?", turn=3)
         await grace.say("Never mind.")
         await grace.sees("Your message was not sent")
@@ -122,7 +98,7 @@ async def test_a_draft_can_be_discarded(new_person: NewPerson) -> None:
 
 async def test_when_the_session_has_ended_the_draft_goes_into_a_new_one(new_person: NewPerson) -> None:
     ada, grace, session_id = await together(new_person)
-    async with hearing_nothing(grace.page):
+    async with grace.hearing_nothing():
         document = await ada.session(session_id)
         await ada.call("POST", f"/sessions/{session_id}/end", {"expected_revision": document["revision"]})
         await grace.say("My town is Paris.")
@@ -140,7 +116,7 @@ async def test_a_preview_that_is_no_longer_true_is_shown_anew_before_anything_ha
     new_person: NewPerson,
 ) -> None:
     ada, grace, session_id = await together(new_person)
-    async with hearing_nothing(grace.page):
+    async with grace.hearing_nothing():
         await grace.act(2, "Run again")
         await expect(grace.preview).to_contain_text("1 turn with 1 reply")
         await ada.ask("What is my name?", turn=3)
@@ -230,6 +206,26 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_stream_is_healed(
         await person.page.goto("about:blank")
 
     assert document["turns"][0]["replies"][0]["text"].split() == reply.split()[1:]
+
+
+async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(person: Person) -> None:
+    await person.page.add_init_script(
+        "Object.defineProperty(document, 'hidden', { get: () => window.isUnseen === true })"
+    )
+    await person.page.clock.install()
+    session_id = await person.start(name="Out of sight")
+    state = person.page.locator(".link-state")
+    await person.page.evaluate("() => { window.isUnseen = true }")
+    await person.page.clock.fast_forward(31_000)
+    await expect(state).to_have_attribute("data-state", "resting")
+    await person.call("POST", f"/sessions/{session_id}/messages", {"text": "My name is Ada."}, If_Match="*")
+
+    await person.page.evaluate(
+        "() => { window.isUnseen = false; document.dispatchEvent(new Event('visibilitychange')) }"
+    )
+
+    await person.is_live()
+    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
 
 
 async def test_on_a_slow_network_the_panel_stays_usable(person: Person) -> None:

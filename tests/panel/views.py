@@ -153,6 +153,37 @@ async def _turn(person: Person) -> None:
     await expect(person.page.get_by_role("heading", name="Turn 2")).to_be_visible()
 
 
+async def _conflict(person: Person) -> None:
+    await _main(person)
+    await person.is_live()
+    async with person.hearing_nothing():
+        main = person.notes["main"]
+        rename = {"name": "How to go back, and forth"}
+        await person.call("PATCH", f"/sessions/{main}", rename, If_Match="*", Turnledger_On_Behalf_Of="Grace")
+        document = await person.session(main)
+        turn = document["turns"][-1]["id"]
+        await person.call(
+            "POST", f"/sessions/{main}/rewind", {"turn_id": turn}, If_Match="*", Turnledger_On_Behalf_Of="Ada"
+        )
+        await person.say("Could you show me an example?")
+        await person.sees("Your message was not sent")
+
+
+async def _offline(person: Person) -> None:
+    await person.button("Write on first").click()
+    await person.page.context.set_offline(True)
+    await person.sees("You are offline.")
+    await person.say("Could you show me an example?")
+    await person.sees("Your message has no answer yet.")
+
+
+async def _online(person: Person) -> None:
+    await person.button("Back to the draft").click()
+    await person.page.context.set_offline(False)
+    await person.is_live()
+    await person.composer.fill("")
+
+
 async def _ended(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['ended']}")
     await person.sees("This session has ended: solved")
@@ -214,6 +245,9 @@ VIEWS: dict[str, Show] = {
     "compare": _compare,
     "cost": _cost,
     "turn": _turn,
+    "conflict": _conflict,
+    "offline": _offline,
+    "online": _online,
     "failed": _failed,
     "ended": _ended,
     "missing": _missing,

@@ -62,6 +62,7 @@ export class Conversation {
     await follow(this.api, `${this.path}/events`, {
       after: this.open.header.revision,
       signal: this.closing.signal,
+      mayRest: () => this.open === null || (this.open.header.active_turn_id === null && this.open.sending === null),
       onEvent: (event) => this.hear(event),
       onState: (state, pause) => {
         this.dispatch({ type: "session/connection", state, pause });

@@ -51,11 +51,12 @@ export const Compare = memo(({ open, ordinal }) => {
 
 function Sum({ name, count, sum, other, kind }) {
   const more = other ? subtractAmounts(sum.cost ?? "0", other.cost ?? "0") : "0";
+  const slower = other ? sum.latency - other.latency : 0;
   return html`<div class=${`sum ${kind}`}><h2>${name}</h2>
     <dl><div><dt>Turns</dt><dd>${showCount(count)}</dd></div>
-      <div><dt>Cost</dt><dd>${showAmount(sum.cost, sum.currency)}${more !== "0" ? html` <small>${more.startsWith("-") ? "" : "+"}${showAmount(more, sum.currency)}</small>` : null}</dd></div>
+      <div><dt>Cost</dt><dd>${showAmount(sum.cost, sum.currency)}<small>${more === "0" ? "" : `${more.startsWith("-") ? "" : "+"}${showAmount(more, sum.currency)}`}</small></dd></div>
       <div><dt>Tokens</dt><dd>${showCount(sum.input_tokens + sum.output_tokens)}</dd></div>
-      <div><dt>Latency</dt><dd>${showMilliseconds(sum.latency)}</dd></div></dl></div>`;
+      <div><dt>Latency</dt><dd>${showMilliseconds(sum.latency)}<small>${slower === 0 ? "" : `${slower < 0 ? "−" : "+"}${showMilliseconds(Math.abs(slower))}`}</small></dd></div></dl></div>`;
 }
 
 const Pair = memo(({ position, left, right, cursor }) => {

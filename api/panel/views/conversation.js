@@ -44,7 +44,7 @@ function Head({ open, agents, features, isAsideOpen }) {
 
 function Link({ connection, state }) {
   if (state === "ended") return null;
-  const words = { live: "Live", connecting: "Connecting", waiting: "Reconnecting", over: "Closed" }[connection.state];
+  const words = { live: "Live", connecting: "Connecting", waiting: "Reconnecting", resting: "Paused", over: "Closed" }[connection.state];
   return html`<span class="link-state" data-state=${connection.state} title="Changes by others appear as they happen"><i aria-hidden="true"></i><span>${words}</span></span>`;
 }
 
