@@ -30,6 +30,28 @@ async def test_a_person_starts_a_session_with_an_agent_a_version_and_context(
     assert (session["name"], session["agent"]["version"]) == ("First try", 1)
 
 
+async def test_what_the_agent_speaks_of_is_asked_for(person: Person, world: World) -> None:
+    await add_agent(
+        world,
+        "Reception",
+        model="scripted:echo",
+        greeting="Hello {{customer.name | there}}, this is {{clinic}}.",
+    )
+    await person.arrive()
+    await person.page.locator("#agent").select_option(label="Reception")
+
+    await expect(person.page.get_by_label("Name of field 1")).to_have_value("customer.name")
+    await person.page.get_by_label("Value of field 1").fill("Ada")
+    await person.page.get_by_label("Value of field 2").fill("the clinic")
+    await person.button("Write it as JSON").click()
+    await expect(person.page.get_by_label("Context as JSON")).to_have_value(
+        '{\n  "customer": {\n    "name": "Ada"\n  },\n  "clinic": "the clinic"\n}'
+    )
+    await person.button("Start").click()
+
+    await person.sees("Hello Ada, this is the clinic.")
+
+
 async def test_the_key_leaves_the_address_and_stays_in_the_tab(person: Person) -> None:
     await person.arrive()
 

@@ -47,7 +47,7 @@ async def test_a_refused_message_keeps_the_draft_tells_what_changed_and_is_rebas
     ada, grace, _ = await together(new_person)
     await ada.page.get_by_role("button", name="Panel menu").click()
     await ada.page.get_by_role("menuitem", name="Preferences").click()
-    await ada.page.get_by_label("Your name").fill("Ada L.")
+    await ada.page.get_by_label("Your name").fill("Ada Ł.")
     await ada.page.keyboard.press("Escape")
     async with grace.hearing_nothing():
         await ada.ask("What is my name?", turn=3)
@@ -56,7 +56,7 @@ async def test_a_refused_message_keeps_the_draft_tells_what_changed_and_is_rebas
         await expect(refusal).to_be_visible()
 
     await expect(refusal).to_contain_text("The conversation went on while you were writing.")
-    await expect(refusal).to_contain_text("Ada L. added a turn.")
+    await expect(refusal).to_contain_text("Ada Ł. added a turn.")
     await expect(grace.composer).to_have_value("My town is Paris.")
     await expect(grace.turn(3)).to_contain_text("What is my name?")
     await refusal.get_by_role("button", name="Rebase on the new end").click()

@@ -19,6 +19,7 @@ export const Compare = memo(({ open, ordinal }) => {
     panel.conversation?.readFuture(future, { isAll: true });
     panel.conversation?.ensure(from, open.line.count);
   }, [future, open.header?.revision]);
+  useEffect(() => document.getElementById("main").focus(), []);
   if (open.phase !== "ready") return html`<div class="compare"><div class="skeleton"></div></div>`;
   const from = future === undefined ? 0 : Math.min(open.points[ordinal] ?? future.branch_point, future.branch_point);
   if (future === undefined) {
