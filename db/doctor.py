@@ -93,16 +93,14 @@ SELECT s.organization_id, format('step %s', s.id) AS subject,
                     WHERE u.organization_id = s.organization_id AND u.step_id = s.id)
 """
 
-# An intent belongs to a run that lives, or to a turn that the next run will take up. A tool call that was
-# under way when its turn ended stays open: nobody knows whether it was made, and nobody is left to ask.
+# An intent belongs to a run that lives, or to a turn that the next run will take up.
 _LEAKED_INTENT = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('started at %s; its turn %s has ended', s.started_at, s.turn_id) AS detail
   FROM steps s
   JOIN runs r ON r.organization_id = s.organization_id AND r.id = s.run_id
   LEFT JOIN turns t ON t.organization_id = s.organization_id AND t.id = s.turn_id
- WHERE s.kind = 'model' AND s.state = 'started' AND r.state <> 'running'
-   AND r.ended_at < now() - interval '1 minute'
+ WHERE s.state = 'started' AND r.state <> 'running' AND r.ended_at < now() - interval '1 minute'
    AND (t.id IS NULL OR t.state NOT IN ('pending', 'awaiting_approval'))
 """
 

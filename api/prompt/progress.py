@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-import jsonschema
 import msgspec
 
 from api.agents.definition import START_NODE, Definition, Node, Transition
+from api.agents.fitting import SchemaRefused, Schemas
 from api.models.base import FinishReason, Message, ToolCall
 from api.session.document import Approval, Decision, Notice
 
@@ -28,6 +28,9 @@ UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effe
 
 EXTRACTION = "extraction"
 """The purpose of a call that learns a node's variables."""
+
+
+_SCHEMAS = Schemas()
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -204,11 +207,11 @@ def misfit_of(text: str, schema: Mapping[str, Any]) -> str | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return "The answer is not valid JSON."
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
-    if error is None:
-        return None
-    place = "/".join(str(part) for part in error.absolute_path)
-    return f"The answer does not fit its schema{f' at /{place}' if place else ''}: {error.message[:300]}"
+    try:
+        faults = _SCHEMAS.faults(schema, value, whole="the answer")
+    except SchemaRefused as refusal:
+        return f"The answer cannot be judged: its schema {refusal}."
+    return f"The answer does not fit its schema. {'; '.join(faults)}." if faults else None
 
 
 class _Replay:

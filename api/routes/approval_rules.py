@@ -3,14 +3,15 @@
 import msgspec
 from litestar import Response
 
-from api.agents.policy import schema_faults
+from api.agents.faults import DefinitionRefused, Fault
+from api.agents.json_schemas import check_object_schema
 from api.routes import headers
 from api.routes.answers import respond, respond_stored
 from api.routes.calls import Call
 from api.routes.errors import Invalid, TooManyRules
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_uuid, write_page_token
-from api.routes.problems import Fault
+from api.routes.schemas.agents import wire_faults
 from api.routes.schemas.approvals import (
     ApprovalRulePage,
     ApprovalRuleView,
@@ -43,12 +44,10 @@ async def create_approval_rule(call: Call) -> Response[bytes]:
     command = await call.command(CreateApprovalRule)
     body = command.body
     if body.arguments_schema is not None:
-        faults = tuple(
-            Fault(pointer=f"/arguments_schema{pointer}", message=message, code="invalid-schema")
-            for pointer, message in schema_faults(body.arguments_schema)
-        )
+        faults: list[Fault] = []
+        check_object_schema(body.arguments_schema, "/arguments_schema", faults)
         if faults:
-            raise Invalid(faults)
+            raise Invalid(wire_faults(DefinitionRefused(tuple(faults))))
     result = await call.store.approval_rules.create(
         command.caller,
         tool=body.tool,

@@ -16,7 +16,9 @@ from api.routes.errors import (
     IdempotencyKeyReused,
     NotFound,
     RequestInFlight,
+    SecretsUnavailable,
     StaleRevision,
+    TooManySecrets,
     Unavailable,
     describe,
     status_of,
@@ -56,6 +58,10 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, IdempotencyKeyReused())
         case store.RequestInFlight():
             return handle_api_error(request, RequestInFlight())
+        case store.SecretsUnavailable():
+            return handle_api_error(request, SecretsUnavailable(_sentence(str(error))))
+        case store.TooManySecrets():
+            return handle_api_error(request, TooManySecrets(_sentence(str(error))))
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
         case store.DraftConflict():
@@ -115,6 +121,8 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
     store.RequestInFlight: handle_store_error,
+    store.SecretsUnavailable: handle_store_error,
+    store.TooManySecrets: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
     **dict.fromkeys(store.OUTAGES, handle_outage),

@@ -15,7 +15,9 @@
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
         TooManyRules             as many approval rules are in force as may            409
+        TooManySecrets                                                                409
         Unavailable                                                                   503
+            SecretsUnavailable                                                        503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
@@ -271,6 +273,18 @@ class Unavailable(ApiError):
         return {"Retry-After": "1"}
 
 
+class SecretsUnavailable(Unavailable):
+    """Secrets cannot be stored in this installation as it is set up."""
+
+    code = "secrets-unavailable"
+
+
+class TooManySecrets(ApiError):
+    """The organization has as many secrets as it may have; nothing was stored."""
+
+    code = "too-many-secrets"
+
+
 class StaleRevision(ApiError):
     """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
 
@@ -346,6 +360,7 @@ STATUSES: dict[type[Exception], int] = {
     Forbidden: 403,
     NotFound: 404,
     RequestInFlight: 409,
+    TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,
     PreconditionFailed: 412,

@@ -24,6 +24,7 @@ from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta
 from api.routes.streams import EventStream, Place, wants_stream
 from api.session import ids
 from api.session.commands import IfActive
+from api.session.document import TurnState
 from api.store import Delta, Done, Replay
 from api.store.errors import OUTAGES
 from api.store.streaming import Cursor
@@ -187,16 +188,16 @@ async def _join(
     wait_seconds = preferences.waits_seconds(
         default_seconds=settings.wait_seconds_default, max_seconds=settings.wait_seconds_max
     )
-    is_final = False
+    state = None
     if wait_seconds > 0 or delta is None:
-        is_final = await _is_final_within(call, turn_id, wait_seconds)
+        state = await _state_within(call, turn_id, wait_seconds)
     value: SessionDelta | SessionView
     returns = None
     if preferences.wants_representation:
         reading = await call.store.reading.document(call.caller, session_id)
         value, revision, returns = session_view(reading), reading.session.revision, "representation"
     else:
-        if is_final or delta is None:
+        if state is not None or delta is None:
             delta = await call.store.reading.since(call.caller, session_id, base_revision)
         value = session_delta(delta, since_revision=base_revision, turn_id=turn_id)
         revision = delta.session.revision
@@ -206,11 +207,14 @@ async def _join(
         returns=returns,
     )
     located = {"ETag": etag_of(revision), "Location": f"/v1/sessions/{session_id}/turns/{turn_id}"}
+    is_final = state is not None and state.is_final
     return respond(value, status=200 if is_final else 202, fields=located | applied | fields)
 
 
-async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> bool:
-    """Wait for a turn to become final, holding no connection; False when the time passed before."""
+async def _state_within(call: Call, turn_id: str, wait_seconds: float) -> TurnState | None:
+    """Wait until a turn is final or waits for a person, holding no connection; None when the time passed
+    before.
+    """
     session_id = call.path("session_id")
     row = ids.from_wire(ids.Kind.SESSION, session_id)
     assert row is not None, "the store has found it"
@@ -225,9 +229,9 @@ async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> boo
                 # The message is written, and the caller is told so.
                 logger.warning("call waits for the database", turn_id=turn_id, error=repr(error))
             else:
-                if turn.state.is_final:
-                    return True
+                if turn.state is not TurnState.PENDING:
+                    return turn.state
             left_seconds = until - loop.time()
             if left_seconds <= 0 or call.state.is_stopping:
-                return False
+                return None
             await listener.wait(seconds_max=min(left_seconds, poll_seconds))

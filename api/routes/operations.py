@@ -33,6 +33,7 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
     "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
+    "secret_name": (_WIRE_ID, "The secret's name."),
     "version": (_NUMBER, "The published version."),
 }
 """What each placeholder of a path stands for. One that names nothing gets 404, whatever its form."""

@@ -17,12 +17,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import jsonschema
 import msgspec
-import referencing.exceptions
 from loguru import logger
 
 from api.agents.definition import ApprovalMode, Tool, ToolEffect
+from api.agents.fitting import SchemaRefused, Schemas
 from api.agents.policy import Rule, RuleAction, decide_by_rules
 from api.models.base import ToolSpec
 from api.prompt.progress import (
@@ -44,6 +43,8 @@ from api.store.running import Intent
 
 CALLS_MAX = 16
 """Calls of one round that are made; more are refused."""
+
+_SCHEMAS = Schemas()
 
 _ENDS = {
     ToolOutcome.COMPLETED: ToolEnd.COMPLETED,
@@ -277,8 +278,8 @@ def digest_of(tool: str, arguments: dict[str, Any]) -> str:
 
 def _satisfies(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool | None:
     try:
-        return jsonschema.Draft202012Validator(schema).is_valid(arguments)
-    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable):
+        return not _SCHEMAS.faults(schema, arguments)
+    except SchemaRefused:
         return None
 
 

@@ -6,6 +6,8 @@
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
     access      organizations and API keys
+    secrets     what tools need to be let in elsewhere, encrypted
+    organization_settings   what the operator has set for one organization
 
 `Store` bundles them over one pool.
 """

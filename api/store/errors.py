@@ -68,3 +68,15 @@ class RequestInFlight(Exception):
 
     def __init__(self) -> None:
         super().__init__("another request is being carried out; send the same again")
+
+
+class SecretsUnavailable(Exception):
+    """Secrets cannot be encrypted or decrypted; the message says why, and holds no secret."""
+
+
+class TooManySecrets(Exception):
+    """The organization has as many secrets as it may have."""
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__(f"an organization has at most {count_max} secrets")
+        self.count_max = count_max

@@ -1,6 +1,6 @@
 """`Store`: all parts of the store over one pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,8 +13,11 @@ from api.store.approval_rules import ApprovalRules
 from api.store.approvals import Approvals
 from api.store.base import utc_now
 from api.store.doctor import Doctor
+from api.store.keyring import Keyring
+from api.store.organization_settings import OrganizationSettings
 from api.store.reading import Readings
 from api.store.running import Running
+from api.store.secrets import Secrets
 from api.store.sessions import Sessions
 from api.store.streaming import Streaming
 from db.pool import Pool
@@ -30,7 +33,9 @@ class Store:
         *,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], UUID] = uuid7,
+        secrets_keys: Sequence[bytes] = (),
     ) -> None:
+        """`secrets_keys` encrypt the secrets of organizations; without any there are none."""
         self.sessions = Sessions(pool, hub, clock=clock, new_id=new_id)
         self.reading = Readings(pool, hub, clock=clock, new_id=new_id)
         self.streaming = Streaming(pool, hub, clock=clock, new_id=new_id)
@@ -39,4 +44,6 @@ class Store:
         self.approval_rules = ApprovalRules(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
+        self.secrets = Secrets(pool, hub, clock=clock, new_id=new_id, keyring=Keyring(secrets_keys))
+        self.organization_settings = OrganizationSettings(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -44,6 +44,7 @@ VALID: dict[str, dict[str, Any]] = {
         "cost_max": "1.5",
     },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
+    "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
@@ -84,6 +85,7 @@ class Bench:
             "agent_id": api.world.agent.id,
             "approval_id": approval_id,
             "rule_id": rule_id,
+            "secret_name": "crm",
             "ordinal": "1",
             "version": "1",
         }
@@ -96,6 +98,7 @@ class Bench:
             await self.api.get("/v1/agents"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
+            await self.api.get("/v1/secrets"),
         ]
 
     async def send(

@@ -30,6 +30,7 @@ EXAMPLES_MAX = 25
 """Of each operation, with valid data and with data that is not."""
 
 FIRST = [
+    "putSecret",
     "previewRestore",
     "listDiscardedTurns",
     "cancelTurn",
@@ -37,7 +38,7 @@ FIRST = [
     "regenerateTurn",
     "restoreSession",
 ]
-"""While there is what they need: a discarded future and an unfinished turn."""
+"""While there is what they need: a discarded future and an unfinished turn; and a secret."""
 
 LAST = ["endSession", "deleteSession", "discardAgentDraft"]
 """After these nothing else would succeed."""
@@ -143,6 +144,7 @@ def with_known_ids(
         "approval_id": approval_ids,
         "arguments_digest": ["digest"],
         "rule_id": [rule_id],
+        "secret_name": ["crm", "erp"],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

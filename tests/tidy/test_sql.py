@@ -12,6 +12,7 @@ UNBOUND = {
     "runs._CLAIM": "a runner takes turns of any organization",
     "runs._LEAKED": "a sweep settles calls that were left open in any organization",
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
+    "secrets._OTHERWISE_SEALED": "a rotation of the installation's keys reads secrets of all organizations",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
