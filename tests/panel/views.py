@@ -14,6 +14,7 @@ from typing import Any
 
 from playwright.async_api import Browser, expect
 
+from api.agents.definition import ApprovalMode, HttpCall, Tool, ToolEffect
 from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import open_pool
@@ -22,7 +23,7 @@ from tests.factories import World, make_world
 from tests.panel.agents import add_agent
 from tests.panel.chromium import launched
 from tests.panel.person import WAIT_MS, Person, person_in
-from tests.providers.server import FakeProvider, Plan
+from tests.providers.server import FakeProvider, Plan, PlannedCall
 
 Show = Callable[[Person], Awaitable[None]]
 
@@ -87,7 +88,14 @@ async def prepared(person: Person, provider: FakeProvider) -> None:
         "Going back costs nothing. Only what you run again is a call, and it is priced like any other.",
     )
     await say("messages", "Show me.", "The amount stands below each turn, and all of it under *Cost*.")
-    person.notes = {"main": main["id"], "ended": ended["id"], "failed": failed["id"]}
+    operations = await add_agent(
+        person.world, "Operations", model="openai:gpt-4o-mini", speaker="Operations", tools=(_REFUND,)
+    )
+    asking = await person.call("POST", "/sessions", {"agent_id": operations, "name": "Refund order A-17"})
+    ask = {"text": "The lamp of order A-17 arrived broken. Please refund it."}
+    provider.plans.append(Plan(text="I am sorry to hear that. A refund needs a colleague.", calls=(_CALL,)))
+    await person.call("POST", f"/sessions/{asking['id']}/messages", ask, If_Match="*")
+    person.notes = {"asking": asking["id"], "main": main["id"], "ended": ended["id"], "failed": failed["id"]}
     await person.arrive()
 
 
@@ -151,6 +159,13 @@ async def _turn(person: Person) -> None:
     await _main(person)
     await person.act(2, "Inspect this turn")
     await expect(person.page.get_by_role("heading", name="Turn 2")).to_be_visible()
+
+
+async def _approval(person: Person) -> None:
+    await _at(person, f"#/sessions/{person.notes['asking']}")
+    question = person.page.get_by_role("region", name="Approval of refund_order")
+    await expect(question).to_be_visible()
+    await question.get_by_role("button", name="Deny").scroll_into_view_if_needed()
 
 
 async def _conflict(person: Person) -> None:
@@ -245,6 +260,7 @@ VIEWS: dict[str, Show] = {
     "compare": _compare,
     "cost": _cost,
     "turn": _turn,
+    "approval": _approval,
     "conflict": _conflict,
     "offline": _offline,
     "online": _online,
@@ -258,6 +274,18 @@ VIEWS: dict[str, Show] = {
     "sign-in": _signed_out,
 }
 """In this order: some begin where the one before ended. The last takes the key away."""
+
+_CALL = PlannedCall(
+    name="refund_order", arguments='{"order": "A-17", "amount": 12.5, "reason": "The lamp arrived broken."}'
+)
+_REFUND = Tool(
+    name="refund_order",
+    description="Pays money back.",
+    parameters={"type": "object"},
+    http=HttpCall(method="POST", url="https://shop.example/refunds", body={"order": "{{arguments.order}}"}),
+    effect=ToolEffect.ONCE,
+    approval=ApprovalMode.ALWAYS,
+)
 
 _TOLD = "You are a guide to this panel. Answer in a few words, and show what you mean."
 
