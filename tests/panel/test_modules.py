@@ -102,7 +102,7 @@ async def test_hostile_markdown_is_read_in_time(page: Page) -> None:
         texts,
     )
 
-    assert slowest < 4_000
+    assert slowest < 3_000
 
 
 async def test_words_that_differ_are_found(run: Run) -> None:
