@@ -161,6 +161,8 @@ SELECT s.organization_id, format('session %s', s.id) AS subject,
      OR EXISTS (SELECT FROM deltas d WHERE d.organization_id = s.organization_id AND d.session_id = s.id)
      OR EXISTS (SELECT FROM steps p WHERE p.organization_id = s.organization_id AND p.session_id = s.id
                                       AND p.result IS NOT NULL)
+     OR EXISTS (SELECT FROM interactions i WHERE i.organization_id = s.organization_id
+                                             AND i.session_id = s.id)
      OR EXISTS (SELECT FROM approvals a WHERE a.organization_id = s.organization_id AND a.session_id = s.id
                                           AND (a.arguments IS NOT NULL OR a.note IS NOT NULL))
      OR EXISTS (SELECT FROM idempotency_keys k WHERE k.organization_id = s.organization_id
@@ -180,6 +182,14 @@ SELECT COALESCE(a.organization_id, t.organization_id) AS organization_id,
  WHERE (a.count IS NOT NULL) IS DISTINCT FROM (t.state IS NOT DISTINCT FROM 'awaiting_approval')
 """
 
+_UNAUDITED_CALL = """
+SELECT p.organization_id, format('step %s', p.id) AS subject,
+       format('a call of %s at %s that no list of interactions shows', p.model, p.started_at) AS detail
+  FROM steps p
+ WHERE p.kind = 'model' AND NOT p.is_redacted
+   AND NOT EXISTS (SELECT FROM interactions i WHERE i.organization_id = p.organization_id AND i.id = p.id)
+"""
+
 _CHECKS = {
     "ledger density": _LEDGER_DENSITY,
     "organization totals": _ORGANIZATION_TOTALS,
@@ -194,6 +204,7 @@ _CHECKS = {
     "active turn": _ACTIVE_TURN,
     "text of deleted sessions": _LEFT_TEXT,
     "open approvals": _OPEN_APPROVALS,
+    "unaudited call": _UNAUDITED_CALL,
 }
 
 CHECKS = tuple(_CHECKS)

@@ -15,6 +15,7 @@ from api.routes import (
     drafts,
     events,
     health,
+    interactions,
     line,
     messages,
     openapi,
@@ -47,6 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *interactions.OPERATIONS,
     *health.OPERATIONS,
 )
 

@@ -32,6 +32,7 @@ PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
     "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
     "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
+    "interaction_id": (_WIRE_ID, "The interaction's id, `stp_...`, or `int_...` of a captured call."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
     "secret_name": (_WIRE_ID, "The secret's name."),
     "version": (_NUMBER, "The published version."),

@@ -5,6 +5,7 @@
     running     claim, steps, settlement, publish: what a runner does
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
+    interactions   the audit of model calls
     access      organizations and API keys
     secrets     what tools need to be let in elsewhere, encrypted
     organization_settings   what the operator has set for one organization

@@ -13,6 +13,7 @@ from api.store.approval_rules import ApprovalRules
 from api.store.approvals import Approvals
 from api.store.base import utc_now
 from api.store.doctor import Doctor
+from api.store.interactions import Interactions
 from api.store.keyring import Keyring
 from api.store.organization_settings import OrganizationSettings
 from api.store.reading import Readings
@@ -44,6 +45,7 @@ class Store:
         self.approval_rules = ApprovalRules(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
+        self.interactions = Interactions(pool, hub, clock=clock, new_id=new_id)
         self.secrets = Secrets(pool, hub, clock=clock, new_id=new_id, keyring=Keyring(secrets_keys))
         self.organization_settings = OrganizationSettings(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -19,6 +19,7 @@ _GROWING = (
     "deltas",
     "usage_entries",
     "approvals",
+    "interactions",
 )
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
@@ -53,6 +54,13 @@ _HOT = {
     ("approvals", "_LIST"),
     ("approvals", "_LIST_OPEN"),
     ("approvals", "_EXPIRED"),
+    ("interactions", "_PAGE"),
+    ("interactions", "_PAGE_OF_SESSION"),
+    ("interactions", "_PAGE_OF_PROJECT"),
+    ("interactions", "_PAGE_OF_AGENT"),
+    ("interactions", "_PAGE_OF_CLIENT"),
+    ("interactions", "_SUMMARIES"),
+    ("interactions", "_LINES"),
     ("usage", "_SETTLE"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),

@@ -43,6 +43,17 @@ VALID: dict[str, dict[str, Any]] = {
         "arguments_schema": {"type": "object"},
         "cost_max": "1.5",
     },
+    "captureInteraction": {
+        "prompt": "Hello",
+        "model": "m",
+        "response": "Hi.",
+        "session_id": "{session_id}",
+        "client": "batch",
+        "project": "spring",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+        "latency_ms": 5,
+        "metadata": {"a": 1},
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
@@ -85,6 +96,7 @@ class Bench:
             "agent_id": api.world.agent.id,
             "approval_id": approval_id,
             "rule_id": rule_id,
+            "interaction_id": "int_none",
             "secret_name": "crm",
             "ordinal": "1",
             "version": "1",
@@ -98,6 +110,7 @@ class Bench:
             await self.api.get("/v1/agents"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
+            await self.api.get("/v1/interactions"),
             await self.api.get("/v1/secrets"),
         ]
 

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi import checks
 from api.agents.policy import RuleAction
 from api.routes.mounting import OPERATIONS
 from api.store import StoredAnswer
+from api.store.interactions import Capture
 from db.pool import open_pool
 from tests.factories import World, make_world, rendered
 from tests.routes import published
@@ -95,7 +96,15 @@ class Served:
             )
             document = await world.store.reading.document(world.caller, session.id)
             self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
+            captured = await world.store.interactions.capture(
+                world.caller,
+                Capture(prompt="Hello", model="m", session_id=session.id),
+                idempotency=None,
+                render=lambda name, _: StoredAnswer(status=201, headers={}, body=name.encode()),
+            )
+            assert isinstance(captured, StoredAnswer)
             self.schema = with_known_ids(
+                interaction_id=captured.body.decode(),
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
@@ -130,7 +139,13 @@ async def made_rule(world: World) -> str:
 
 
 def with_known_ids(
-    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str
+    *,
+    session_id: str,
+    turn_ids: list[str],
+    agent_id: str,
+    approval_ids: list[str],
+    rule_id: str,
+    interaction_id: str,
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -144,6 +159,7 @@ def with_known_ids(
         "approval_id": approval_ids,
         "arguments_digest": ["digest"],
         "rule_id": [rule_id],
+        "interaction_id": [interaction_id],
         "secret_name": ["crm", "erp"],
         "ordinal": [1, 2],
         "version": [1, 2],

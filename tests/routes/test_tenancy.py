@@ -49,7 +49,7 @@ async def ask(api: Api, operation: Operation, names: dict[str, str], *, is_valid
 
 
 def others(name: str) -> dict[str, str]:
-    return {"agent_id": name, "approval_id": name, "rule_id": name}
+    return {"agent_id": name, "approval_id": name, "rule_id": name, "interaction_id": name}
 
 
 async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_operation(pool: Pool) -> None:
@@ -59,6 +59,7 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
         deleted = await owner.session()
         (approval,) = await owner.world.ask((await owner.session())["id"])
         rule = await owner.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
+        captured = await owner.post("/v1/interactions", {"prompt": "Hello", "model": "m"}, status=201)
         await owner.call("DELETE", f"/v1/sessions/{deleted['id']}", headers={"If-Match": "*"})
         stranger_world = await make_world(pool, name="Other")
         async with client_of(stranger_world, make_app(make_state(stranger_world))) as stranger:
@@ -69,6 +70,7 @@ async def test_foreign_missing_malformed_and_deleted_look_the_same_in_every_oper
                 "agent_id": owner.world.agent.id,
                 "approval_id": approval.id,
                 "rule_id": rule["id"],
+                "interaction_id": captured["id"],
                 "secret_name": "crm",
                 "ordinal": "1",
                 "version": "1",
@@ -110,6 +112,9 @@ async def test_what_is_named_in_a_body_is_not_there_either(pool: Pool) -> None:
             await stranger.call("POST", f"{path}/rewind", {"turn_id": "x", "expected_revision": 3}),
             await stranger.call("POST", f"{path}/fork", {"turn_id": turn_id}),
             await stranger.call("GET", f"{path}/rewind-preview?turn_id={turn_id}"),
+            await stranger.call(
+                "POST", "/v1/interactions", {"prompt": "Hi", "model": "m", "session_id": session["id"]}
+            ),
         ]
 
     assert [response.status_code for response in responses] == [404] * len(responses)
@@ -124,7 +129,10 @@ async def test_lists_hold_what_is_ones_own(pool: Pool) -> None:
         (approval,) = await owner.world.ask((await owner.session())["id"])
         await owner.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
 
+        await owner.post("/v1/interactions", {"prompt": "Hello", "model": "m"}, status=201)
+
         assert (await stranger.get("/v1/sessions"))["items"] == []
+        assert (await stranger.get("/v1/interactions"))["items"] == []
         assert (await stranger.get("/v1/approvals"))["items"] == []
         assert (await stranger.get("/v1/approvals?state=open"))["items"] == []
         assert (await stranger.get("/v1/approval-rules"))["items"] == []

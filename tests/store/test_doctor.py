@@ -61,6 +61,7 @@ FAULTS = {
     "active turn": "UPDATE turns SET state = 'failed' WHERE state = 'pending'",
     "text of deleted sessions": "UPDATE sessions SET deleted_at = now()",
     "open approvals": "UPDATE turns SET state = 'awaiting_approval' WHERE state = 'pending'",
+    "unaudited call": "DELETE FROM interactions",
     LAW: "DELETE FROM discarded_futures",
 }
 """By check, what it must find."""

@@ -31,6 +31,7 @@ UNBOUND = {
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
             "doctor._OPEN_APPROVALS",
+            "doctor._UNAUDITED_CALL",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",
