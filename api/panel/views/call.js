@@ -59,7 +59,7 @@ function askedBy(turn, step) {
 
 function textOf(message) {
   const calls = (message.tool_calls ?? []).map((call) => `→ ${call.name} ${call.arguments}`);
-  return [message.text ?? message.content ?? "", ...calls].filter((part) => part !== "").join("\n");
+  return [message.text, ...calls].filter((part) => part !== "").join("\n");
 }
 
 function fieldsOf(pack) {
