@@ -83,6 +83,11 @@ async def test_a_call_is_approved_with_its_arguments_in_sight(waiting: Waiting) 
     await expect(person.turn(1).locator(".decided")).to_contain_text("refund_order approved")
     await expect(person.turn(1).get_by_role("list", name="Tool calls")).to_contain_text("refund_order")
 
+    await person.turn(1).get_by_role("list", name="Tool calls").get_by_role("button").click()
+    await person.button("Arguments and result").click()
+    await expect(person.page.get_by_label("Arguments", exact=True)).to_contain_text('"order": "A-17"')
+    await expect(person.page.get_by_label("Result")).to_contain_text("12.5")
+
     await person.act(1, "Run again")
     await expect(person.preview).to_contain_text("1 tool call cannot be undone: refund_order.")
 
