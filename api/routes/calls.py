@@ -207,8 +207,12 @@ class Call:
             await self.store.reading.turn(self.caller, given["session_id"], given["turn_id"])
         elif "session_id" in given:
             await self.store.reading.revision(self.caller, given["session_id"])
+        elif "entry_id" in given:
+            await self.store.corrections.entry(self.caller, given["entry_id"])
         elif "approval_id" in given:
             await self.store.approvals.approval(self.caller, given["approval_id"])
+        elif "interaction_id" in given:
+            await self.store.interactions.interaction(self.caller, given["interaction_id"])
         elif "rule_id" in given:
             await self.store.approval_rules.rule(self.caller, given["rule_id"])
         elif "organization_id" in given:

@@ -9,17 +9,12 @@ from api.agents.definition import DefinitionRefused
 from api.routes import headers
 from api.routes.answers import respond
 from api.routes.calls import Call, Command
-from api.routes.errors import (
-    ContradictingPreconditions,
-    Invalid,
-    PreconditionFailed,
-    PreconditionRequired,
-    StaleRevision,
-)
+from api.routes.errors import ContradictingPreconditions, Invalid, PreconditionRequired
 from api.routes.etags import etag_of
 from api.routes.operations import Answer, operation
 from api.routes.preconditions import NEVER, is_not_modified
 from api.routes.schemas.agents import DraftView, PublishVersion, PutDraft, faults_of, wire_faults
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.store import Replay, StoredAnswer
 from api.store.agents import AgentDraft, AgentVersion
 from api.store.errors import DraftConflict

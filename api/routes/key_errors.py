@@ -27,10 +27,10 @@ class MissingScope(Forbidden):
             f'scope="{self.opening[0].value}"'
         }
 
-    def problem(self) -> ScopeProblem:
+    def problem(self, *, status: int) -> ScopeProblem:
         """Name the scope."""
         return ScopeProblem(
-            **msgspec.structs.asdict(super().problem()),
+            **msgspec.structs.asdict(super().problem(status=status)),
             scope=self.opening[0],
             any_of=self.opening,
         )

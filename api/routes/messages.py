@@ -18,6 +18,7 @@ from api.routes.calls import Call, Command
 from api.routes.etags import etag_of
 from api.routes.negotiation import write_applied
 from api.routes.operations import Answer, operation
+from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
@@ -35,6 +36,7 @@ _HEADERS = (
     headers.LOCATION,
     headers.IDEMPOTENCY_REPLAYED,
     headers.PREFERENCE_APPLIED,
+    headers.BUDGET_WARNING,
 )
 
 _ANSWERS = {
@@ -66,6 +68,7 @@ _ANSWERS = {
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def append_message(call: Call) -> Response[bytes]:
     """Append a turn with the user's words.
@@ -100,6 +103,7 @@ async def append_message(call: Call) -> Response[bytes]:
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def regenerate_turn(call: Call) -> Response[bytes]:
     """The turn and what follows become a discarded future, and a new turn takes its place, in one commit."""
@@ -130,6 +134,7 @@ async def regenerate_turn(call: Call) -> Response[bytes]:
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def retry_turn(call: Call) -> Response[bytes]:
     """As regenerate, for the last turn in effect when it failed or was cancelled."""
@@ -165,8 +170,8 @@ async def _make_turn(
     if isinstance(result, Replay):
         fields = {"Idempotency-Replayed": "true"}
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
-    base_revision = result.delta.session.revision - 1
-    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields={})
+    base_revision, fields = result.delta.session.revision - 1, warning_of(result.near_budgets)
+    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields=fields)
 
 
 def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
@@ -177,7 +182,7 @@ def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
         fields = {"Idempotency-Replayed": "true"}
     else:
         base_revision = result.delta.session.revision - 1
-        fields = {"ETag": etag_of(base_revision + 1)}
+        fields = {"ETag": etag_of(base_revision + 1), **warning_of(result.near_budgets)}
     fields["Location"] = f"/v1/sessions/{call.path('session_id')}/turns/{result.turn_id}"
     return EventStream(
         call, Cursor(revision=base_revision), place=place, turn_id=result.turn_id, fields=fields

@@ -13,23 +13,27 @@ from api.routes import (
     api_keys,
     approval_rules,
     approvals,
+    budgets,
     drafts,
     events,
     health,
+    interactions,
     line,
     messages,
+    metrics,
     openapi,
     organizations,
     previews,
+    prices,
     secrets,
     sessions,
     turns,
     usage,
 )
+from api.routes.api_error import ApiError
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
-from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
 from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState
@@ -50,8 +54,12 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *interactions.OPERATIONS,
     *api_keys.OPERATIONS,
     *organizations.OPERATIONS,
+    *prices.OPERATIONS,
+    *budgets.OPERATIONS,
+    *metrics.OPERATIONS,
     *health.OPERATIONS,
 )
 

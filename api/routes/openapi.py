@@ -12,6 +12,7 @@ from api.routes.negotiation import EVENT_STREAM
 from api.routes.operations import PATH_PARAMETERS, Answer, Operation
 from api.routes.problems import MEDIA_TYPE as PROBLEM_JSON
 from api.routes.problems import (
+    BudgetProblem,
     ConflictProblem,
     InFlightProblem,
     InvalidProblem,
@@ -51,7 +52,7 @@ _TAGS = {
 _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
     400: ("A header, a page token or the JSON text cannot be read, or preconditions contradict.", Problem),
     401: ("The API key is missing or not known.", Problem),
-    402: ("The budget is spent.", Problem),
+    402: ("A budget is used up.", BudgetProblem),
     403: ("The API key is good, but not for this; `scope` names what is missing.", (ScopeProblem, Problem)),
     404: ("Nothing here that the caller may see: missing, or another organization's.", Problem),
     409: (
@@ -220,6 +221,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         written["headers"] = _headers(answer.headers)
     if answer.struct is not None:
         written["content"] = {answer.media_type: {"schema": _any_of(answer.structs)}}
+    for media_type in answer.files:
+        written.setdefault("content", {})[media_type] = {"schema": {"type": "string"}}
     if answer.streams:
         written.setdefault("content", {})[EVENT_STREAM] = _stream(answer.streams)
     return written
@@ -264,7 +267,10 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
             for struct in (*answer.structs, *answer.streams.values())
         )
     )
-    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem, ScopeProblem, RateProblem)
+    problems = (
+        *(Problem, InvalidProblem, ConflictProblem, InFlightProblem),
+        *(ScopeProblem, BudgetProblem, RateProblem),
+    )
     schemas = components((*dict.fromkeys(asked), *answered, *problems))
     only_answered = structs_within((*answered, *problems)).keys() - structs_within(asked).keys()
     structs = structs_within((*asked, *answered, *problems))

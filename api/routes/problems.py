@@ -95,6 +95,24 @@ class ConflictProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """The session as it stands; only with `Prefer: return=representation`."""
 
 
+class BudgetProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """A budget is used up; no turn begins."""
+
+    period: str
+    """`day`, `month` or `total`."""
+    time_zone: str
+    """Whose days and months these are."""
+    spent: str
+    reserved: str
+    """What the calls under way are taken to cost."""
+    limit: str
+    currency: str
+    key_id: str | None = None
+    """The API key that the budget is for; left out for that of the whole organization."""
+    resets_at: datetime | None = None
+    """When the next period begins; left out for a budget of all time."""
+
+
 class InFlightProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """Another request is being carried out; nothing is known of this one yet."""
 
@@ -113,4 +131,16 @@ def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
             at=event.at,
         )
         for event in events
+    )
+
+
+def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
+    """Make the problem document of `code`; its title is the code in words."""
+    return Problem(
+        type=f"/problems/{code}",
+        title=code.replace("-", " ").replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        instance=instance,
     )

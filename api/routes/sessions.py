@@ -46,7 +46,7 @@ from api.store.scopes import Scope
     summary="Open a session with an agent",
     body=CreateSession,
     answers={201: CREATED},
-    problems=(404,),
+    problems=(402, 404),
 )
 async def create_session(call: Call) -> Response[bytes]:
     """Pin a published version of an agent, the newest unless said.

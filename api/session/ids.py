@@ -13,6 +13,8 @@ class Kind(StrEnum):
     TURN = "trn"
     RUN = "run"
     STEP = "stp"
+    INTERACTION = "int"
+    """Of a call that was captured; one of a session goes by its step."""
     APPROVAL = "apv"
     RULE = "rul"
     AGENT = "agt"

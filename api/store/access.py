@@ -11,7 +11,7 @@ from api.store.base import NO_LIMITS, Caller, KeyLimits, StoredAnswer, row_id
 from api.store.errors import NotFound
 from api.store.installation import INSTALLATION_KEY_PREFIX, Installation
 from api.store.keys import Issued, Key, Keys, NewKey
-from api.store.running import Price
+from api.store.prices import Price, row_of
 from api.store.scopes import ALL_SCOPES, Scope
 from db import api_keys, installation_keys, prices
 
@@ -121,7 +121,11 @@ class Access(Keys, Installation):
         organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
             await prices.insert(
-                conn, organization, [prices.PriceRow(**msgspec.structs.asdict(row)) for row in rows]
+                conn,
+                organization,
+                [row_of(price) for price in rows],
+                at=self._clock(),
+                by=msgspec.json.encode(Actor(process="system")),
             )
 
 

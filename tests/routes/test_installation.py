@@ -24,6 +24,9 @@ OPENED = {
     "rotateApiKey",
     "listUsageEntries",
     "listUsageHeads",
+    "getUsageEntry",
+    "summarizeUsage",
+    "exportUsage",
 }
 """All that a key of the installation opens. Another one must be looked at: it may show nobody's text."""
 

@@ -8,6 +8,7 @@ from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from api.store.scopes import ALL_SCOPES, Scope
 from db.pool import Pool
+from tests.ledger import entries_of, paid_turn
 from tests.routes import published
 from tests.routes.service import Api, client_of, serving
 from tests.routes.test_bad_input import Bench, set_up
@@ -18,7 +19,14 @@ KEYED = [
 
 WITHOUT_TEXT = {
     "listUsageEntries",
+    "getUsageEntry",
     "listUsageHeads",
+    "summarizeUsage",
+    "exportUsage",
+    "listPrices",
+    "listBudgets",
+    "getSessionMetrics",
+    "summarizeSessions",
 }
 """All that `usage:read` opens. Another one must be looked at: it may show nobody's text."""
 
@@ -112,6 +120,8 @@ async def test_a_key_for_usage_sees_no_text(pool: Pool, accept: str) -> None:
         await owner.append(session, canary)
         await owner.world.answer(canary)
         session = await owner.get(f"/v1/sessions/{session['id']}")
+        await paid_turn(owner.world, (await owner.session())["id"])
+        entry = (await entries_of(owner.world))[0]
         names = {
             "session_id": session["id"],
             "turn_id": session["turns"][0]["id"],
@@ -119,6 +129,9 @@ async def test_a_key_for_usage_sees_no_text(pool: Pool, accept: str) -> None:
             "approval_id": "x",
             "rule_id": "x",
             "key_id": "x",
+            "entry_id": entry.id,
+            "interaction_id": "x",
+            "secret_name": "x",
             "ordinal": "1",
             "version": "1",
         }

@@ -6,6 +6,7 @@ says which one is missing.
 """
 
 import itertools
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import PATH_PARAMETERS, Operation
 from db.pool import Pool
+from tests.ledger import entries_of, paid_turn
 from tests.routes.service import Api, serving
 from tests.routes.test_tenancy import BODIES, OWN, QUERIES, SCOPED
 
@@ -34,8 +36,11 @@ BARE = {
     "getAgentDraft",
     "discardAgentDraft",
     "getApiKey",
-    "deleteSecret",
     "revokeApiKey",
+    "deleteSecret",
+    "getInteraction",
+    "getSessionMetrics",
+    "getUsageEntry",
 }
 """Operations on one thing that need neither a body nor a query; the others have theirs in `test_tenancy`."""
 
@@ -53,6 +58,16 @@ WITHOUT_ID = {
     "listApiKeys": "its items are one's own",
     "listUsageEntries": "its items are one's own",
     "listUsageHeads": "its items are one's own",
+    "summarizeUsage": "its sums are one's own",
+    "exportUsage": "its rows are one's own",
+    "listPrices": "its items are one's own",
+    "putPrice": "names nothing",
+    "putBudget": "what its body names is looked for in the organization: `test_budgets`",
+    "deleteBudget": "its query names a key, looked for in the organization: `test_budgets`",
+    "listBudgets": "its items are one's own",
+    "summarizeSessions": "its sums are one's own",
+    "listInteractions": "its items are one's own",
+    "captureInteraction": "what its body names is looked for in the organization: `test_interactions`",
 }
 """Operations on a path without an id, and why they show nothing foreign."""
 
@@ -95,16 +110,22 @@ async def furnish(api: Api) -> dict[str, str]:
     (approval,) = await api.world.ask((await api.session())["id"])
     rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "deny"}, status=201)
     key = await api.post("/v1/api-keys", {"name": "Other", "scopes": ["admin"]}, status=201)
-    secret_name = f"crm_of_{api.world.organization_id}"
-    await api.call("PUT", f"/v1/secrets/{secret_name}", {"value": "word"})
+    # Names are chosen, so each organization's is one that the other has not.
+    secret_name = f"s{token_hex(8)}"
+    assert (await api.call("PUT", f"/v1/secrets/{secret_name}", {"value": "hidden"})).is_success
+    captured = await api.post("/v1/interactions", {"prompt": "Hello", "model": "m"}, status=201)
+    await paid_turn(api.world, (await api.session())["id"])
+    entry = (await entries_of(api.world))[0]
     return {
-        "secret_name": secret_name,
         "session_id": session["id"],
         "turn_id": session["turns"][0]["id"],
         "agent_id": agent_id,
         "approval_id": approval.id,
         "rule_id": rule["id"],
         "key_id": key["id"],
+        "interaction_id": captured["id"],
+        "entry_id": entry.id,
+        "secret_name": secret_name,
     }
 
 

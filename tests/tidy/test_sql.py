@@ -7,6 +7,8 @@ import pytest
 
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
+    "prices._LOCK_LIST": "the organization's own row, by its id",
+    "idle._IDLE": "a sweep ends idle sessions of any organization",
     "organizations._LIST": "the installation's list of organizations",
     "organizations._HEADS": "the installation's list of ledgers",
     "key_limits._HOLD": "one write carries the streams of all keys of a process; each row names its own",
@@ -25,6 +27,7 @@ UNBOUND = {
     "secrets._OTHERWISE_SEALED": "a rotation of the installation's keys reads secrets of all organizations",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "time_zones._NAMES": "the server's own list",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
@@ -32,6 +35,8 @@ UNBOUND = {
             "doctor._ORGANIZATION_TOTALS",
             "doctor._SESSION_TOTALS",
             "doctor._DOUBLE_BILL",
+            "doctor._CORRECTIONS",
+            "doctor._BUDGETS",
             "doctor._UNBILLED_CALL",
             "doctor._LEAKED_INTENT",
             "doctor._STUCK_TURN",
@@ -41,6 +46,7 @@ UNBOUND = {
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
             "doctor._OPEN_APPROVALS",
+            "doctor._UNAUDITED_CALL",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",
