@@ -21,6 +21,7 @@ class KeyRow(NamedTuple):
     expires_at: datetime | None
     requests_per_minute_max: int | None
     streams_max: int | None
+    tokens_per_minute_max: int | None
     rotated_at: datetime | None
     previous_expires_at: datetime | None
     last_used_at: datetime | None
@@ -29,8 +30,8 @@ class KeyRow(NamedTuple):
 
 _CREATE = """
 INSERT INTO api_keys (organization_id, id, name, key_sha256, prefix, scopes, created_at, created_by,
-                      expires_at, requests_per_minute_max, streams_max)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                      expires_at, requests_per_minute_max, streams_max, tokens_per_minute_max)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 
@@ -49,6 +50,7 @@ async def create(conn: Connection, row: KeyRow, *, key_sha256: bytes) -> None:
         row.expires_at,
         row.requests_per_minute_max,
         row.streams_max,
+        row.tokens_per_minute_max,
     )
 
 
@@ -62,13 +64,14 @@ class FoundKey(NamedTuple):
     """When this secret is refused: with its key, or sooner when it has been replaced."""
     requests_per_minute_max: int | None
     streams_max: int | None
+    tokens_per_minute_max: int | None
 
 
 # Each of the two digests has an index of its own.
 _FIND = """
 SELECT organization_id, id, scopes,
        CASE WHEN key_sha256 = $1 THEN expires_at ELSE LEAST(expires_at, previous_expires_at) END AS ends_at,
-       requests_per_minute_max, streams_max
+       requests_per_minute_max, streams_max, tokens_per_minute_max
   FROM api_keys
  WHERE (key_sha256 = $1 OR previous_sha256 = $1)
    AND revoked_at IS NULL
@@ -85,7 +88,8 @@ async def find(conn: Connection, *, key_sha256: bytes, at: datetime) -> FoundKey
 
 _BY_ID = """
 SELECT organization_id, id, name, prefix, scopes, created_at, created_by, expires_at,
-       requests_per_minute_max, streams_max, rotated_at, previous_expires_at, last_used_at, revoked_at
+       requests_per_minute_max, streams_max, tokens_per_minute_max, rotated_at, previous_expires_at,
+       last_used_at, revoked_at
   FROM api_keys WHERE organization_id = $1 AND id = $2
 """
 
@@ -98,7 +102,8 @@ async def by_id(conn: Connection, organization_id: UUID, key_id: UUID) -> KeyRow
 
 _LIST = """
 SELECT organization_id, id, name, prefix, scopes, created_at, created_by, expires_at,
-       requests_per_minute_max, streams_max, rotated_at, previous_expires_at, last_used_at, revoked_at
+       requests_per_minute_max, streams_max, tokens_per_minute_max, rotated_at, previous_expires_at,
+       last_used_at, revoked_at
   FROM api_keys
  WHERE organization_id = $1 AND ($2::uuid IS NULL OR id < $2)
  ORDER BY id DESC
@@ -129,7 +134,8 @@ UPDATE api_keys
    SET previous_sha256 = key_sha256, previous_expires_at = $6, key_sha256 = $3, prefix = $4, rotated_at = $5
  WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)
 RETURNING organization_id, id, name, prefix, scopes, created_at, created_by, expires_at,
-          requests_per_minute_max, streams_max, rotated_at, previous_expires_at, last_used_at, revoked_at
+          requests_per_minute_max, streams_max, tokens_per_minute_max, rotated_at, previous_expires_at,
+       last_used_at, revoked_at
 """
 
 

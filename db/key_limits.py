@@ -41,6 +41,30 @@ async def grant(
     return Lot(*row.values())
 
 
+class TokensUsed(NamedTuple):
+    """What of a minute's tokens a key has used."""
+
+    token_count: int
+    seconds_left: float
+    """Until the minute ends, in database time."""
+
+
+_TOKENS = """
+SELECT COALESCE(sum(input_tokens + output_tokens), 0)::bigint,
+       EXTRACT(EPOCH FROM date_trunc('minute', clock_timestamp()) + interval '1 minute'
+                          - clock_timestamp())::float8
+  FROM usage_entries
+ WHERE organization_id = $1 AND key_id = $2 AND created_at >= date_trunc('minute', statement_timestamp())
+"""
+
+
+async def tokens_used(conn: Connection, organization_id: UUID, key_id: UUID) -> TokensUsed:
+    """Sum what the ledger has of this minute for turns that a key began."""
+    row = await conn.fetchrow(_TOKENS, organization_id, key_id)
+    assert row is not None, "a sum is one row"
+    return TokensUsed(*row.values())
+
+
 _LOCK = """
 SELECT id FROM api_keys WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
 """

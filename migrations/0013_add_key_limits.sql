@@ -3,7 +3,8 @@
 ALTER TABLE api_keys
     -- Null: as many as the caller likes.
     ADD COLUMN requests_per_minute_max integer CHECK (requests_per_minute_max >= 1),
-    ADD COLUMN streams_max integer CHECK (streams_max >= 1);
+    ADD COLUMN streams_max integer CHECK (streams_max >= 1),
+    ADD COLUMN tokens_per_minute_max bigint CHECK (tokens_per_minute_max >= 1);
 
 -- What has been given out of the current minute. Processes take requests in lots, so that most calls ask nothing.
 CREATE TABLE key_minutes (

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OVERLAP_SECONDS_DEFAULT = 24 * 3600
 OVERLAP_MAX = timedelta(days=30)
-LIMIT_MAX = 1_000_000
+LIMIT_MAX = 1_000_000_000
 LIFE_MAX = timedelta(days=36_500)
 
 
@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="calls that it may make in a minute",
+    )
+    create.add_argument(
+        "--tokens-per-minute", metavar="N", type=int, help="tokens after which it begins no turn in a minute"
     )
     create.add_argument(
         "--streams", metavar="N", type=int, help="event streams that it may have open at once"
@@ -99,8 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
         name = arguments.name.strip()
         if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
             raise CommandFailed(f"A name has 1 to {NAME_CHARACTERS_MAX} characters.")
-        given = (arguments.scopes, arguments.organization, arguments.requests_per_minute, arguments.streams)
-        if arguments.installation and any(given):
+        given = (arguments.scopes, arguments.organization, arguments.requests_per_minute)
+        limited = (arguments.streams, arguments.tokens_per_minute)
+        if arguments.installation and any((*given, *limited)):
             raise CommandFailed("A key of the installation has neither scopes, an organization nor limits.")
         asyncio.run(
             _create(
@@ -109,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
                 name,
                 scopes=_scopes(arguments.scopes),
                 expires_at=_instant(arguments.expires),
-                limits=_limits(arguments.requests_per_minute, arguments.streams),
+                limits=_limits(arguments.requests_per_minute, arguments.streams, arguments.tokens_per_minute),
             )
         )
     elif arguments.action == "list":
@@ -235,12 +239,19 @@ def _scopes(text: str | None) -> frozenset["Scope"]:
         raise CommandFailed(f"The scopes are {', '.join(Scope)}; {error}.") from error
 
 
-def _limits(requests_per_minute: int | None, streams: int | None) -> "KeyLimits":
+def _limits(
+    requests_per_minute: int | None, streams: int | None, tokens_per_minute: int | None
+) -> "KeyLimits":
     from api.store.base import KeyLimits
 
-    if any(count is not None and not 1 <= count <= LIMIT_MAX for count in (requests_per_minute, streams)):
+    counts = (requests_per_minute, streams, tokens_per_minute)
+    if any(count is not None and not 1 <= count <= LIMIT_MAX for count in counts):
         raise CommandFailed(f"A limit is 1 to {LIMIT_MAX}.")
-    return KeyLimits(requests_per_minute_max=requests_per_minute, streams_max=streams)
+    return KeyLimits(
+        requests_per_minute_max=requests_per_minute,
+        streams_max=streams,
+        tokens_per_minute_max=tokens_per_minute,
+    )
 
 
 def _instant(text: str | None) -> datetime | None:

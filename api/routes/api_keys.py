@@ -65,7 +65,11 @@ async def create_api_key(call: Call) -> Response[bytes]:
         name=body.name,
         scopes=scopes,
         expires_at=body.expires_at,
-        limits=KeyLimits(requests_per_minute_max=body.requests_per_minute_max, streams_max=body.streams_max),
+        limits=KeyLimits(
+            requests_per_minute_max=body.requests_per_minute_max,
+            streams_max=body.streams_max,
+            tokens_per_minute_max=body.tokens_per_minute_max,
+        ),
         idempotency=command.idempotency,
         render=lambda key: _answer(key, secret=None, status=201),
     )

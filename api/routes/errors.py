@@ -311,8 +311,8 @@ class RateLimited(ApiError):
         self.limit = limit
         self.retry_seconds = retry_seconds
         self.fields = fields
-        what = "requests a minute" if policy == "requests" else "event streams at once"
-        super().__init__(f"This API key is good for {limit} {what}.")
+        period = "at once" if policy == "streams" else "a minute"
+        super().__init__(f"This API key is good for {limit} {policy} {period}.")
 
     @property
     def headers(self) -> dict[str, str]:

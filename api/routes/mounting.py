@@ -80,6 +80,8 @@ def app_parts(state: RoutesState) -> AppParts:
         call = await Call.begin(request, operation, state)
         rate = await state.rates.take_request(call.caller)
         await call.admit()
+        if operation.begins_turns:
+            await state.rates.require_tokens(call.caller)
         if any(answer.streams for answer in operation.answers.values()) and wants_stream(call):
             call.give_stream_back = await state.rates.take_stream(call.caller)
         response: Response[bytes] | None = None

@@ -92,6 +92,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...] = ()
     """Any of these opens it to a key. Without one, by mistake, only `admin` does: see `opening_scopes`."""
 
+    begins_turns: bool = False
+    """A turn may come of it, for which models are called."""
     callers: Literal["organization", "named_organization", "any", "installation"] = "organization"
     """Whose keys: of organizations; and of the installation, which then name the organization by
     `?organization=` (`named_organization`) or see all of them (`any`); or of the installation alone."""

@@ -1,9 +1,12 @@
-"""Rate limits of API keys: requests a minute, and event streams at once, over all processes.
+"""Rate limits of API keys: requests and tokens a minute, event streams at once, over all processes.
 
 A process takes requests from the minute in the database in lots of a fiftieth and lets that many through
 without asking again, so that keys without a limit cost nothing and others little. A lot is taken before it is
 used and ends with its minute, so all processes together let no more through in a minute than the limit says.
 What a process does not use of its last lot is lost to the others: they may stop that much early.
+
+Tokens are those of the ledger, which knows by whose key a turn was begun: what a call will use is not known
+before, so the turns that are under way when the limit is reached are finished and may pass it.
 
 Streams are held under the process's name for a time that it prolongs; those of a process that dies count for
 that time still.
@@ -27,7 +30,7 @@ from api.store.key_limits import STREAM_SECONDS, KeyLimiting, bare
 LOTS = 50
 """Into how many lots a minute's requests are split."""
 
-REQUESTS, STREAMS = "requests", "streams"
+REQUESTS, STREAMS, TOKENS = "requests", "streams", "tokens"
 """Names of the limits, in header fields and problems."""
 
 _KEYS_MAX = 10_000
@@ -87,6 +90,20 @@ class RateLimits:
         if not is_let_through:
             raise RateLimited(policy=REQUESTS, limit=limit, retry_seconds=max(1, seconds), fields=fields)
         return fields
+
+    async def require_tokens(self, caller: Caller) -> None:
+        """Look whether the key may begin a turn in this minute.
+
+        Raises:
+            RateLimited: its calls of models have used the minute's tokens.
+        """
+        limit = caller.limits.tokens_per_minute_max
+        if limit is None:
+            return
+        used = await self._store.tokens_used(caller)
+        if used.token_count >= limit:
+            seconds = max(1, math.ceil(used.seconds_left))
+            raise RateLimited(policy=TOKENS, limit=limit, retry_seconds=seconds, fields={})
 
     async def take_stream(self, caller: Caller) -> Callable[[], None]:
         """Count an event stream; answers what gives it back, once.

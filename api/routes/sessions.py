@@ -41,6 +41,7 @@ from api.store.scopes import Scope
     "POST",
     "/v1/sessions",
     operation_id="createSession",
+    begins_turns=True,
     tag="sessions",
     scopes=(Scope.SESSIONS_WRITE,),
     summary="Open a session with an agent",

@@ -27,6 +27,7 @@ class KeyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     requests_per_minute_max: int | None = None
     streams_max: int | None = None
+    tokens_per_minute_max: int | None = None
 
 
 NO_LIMITS = KeyLimits()

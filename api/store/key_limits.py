@@ -8,7 +8,7 @@ import msgspec
 from api.session import ids
 from api.store.base import Base, Caller
 from db import key_limits
-from db.key_limits import Lot
+from db.key_limits import Lot, TokensUsed
 
 STREAM_SECONDS = 30.0
 """Time after which the streams of a process that is silent no longer count."""
@@ -27,6 +27,11 @@ class KeyLimiting(Base):
                 count_wanted=count_wanted,
                 count_max=count_max,
             )
+
+    async def tokens_used(self, caller: Caller) -> TokensUsed:
+        """Sum what the ledger has of this minute for turns that the key began."""
+        async with self._pool.acquire() as conn:
+            return await key_limits.tokens_used(conn, caller.organization_id, _key_of(caller))
 
     async def take_stream(self, caller: Caller, *, holder: UUID, count: int, count_max: int) -> bool:
         """Let a process hold `count` streams of a key; False when with those of others that are too many."""

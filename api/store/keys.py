@@ -43,6 +43,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     """When it is refused; None for a key without an end."""
     requests_per_minute_max: int | None
     streams_max: int | None
+    tokens_per_minute_max: int | None
     rotated_at: datetime | None
     """When its secret was last replaced."""
     previous_expires_at: datetime | None
@@ -97,6 +98,7 @@ class Keys(Replaying):
             expires_at=expires_at,
             requests_per_minute_max=limits.requests_per_minute_max,
             streams_max=limits.streams_max,
+            tokens_per_minute_max=limits.tokens_per_minute_max,
             rotated_at=None,
             previous_expires_at=None,
             last_used_at=None,
@@ -198,7 +200,9 @@ class Keys(Replaying):
             scopes=frozenset(map(Scope, found.scopes)),
             expires_at=found.expires_at,
             limits=KeyLimits(
-                requests_per_minute_max=found.requests_per_minute_max, streams_max=found.streams_max
+                requests_per_minute_max=found.requests_per_minute_max,
+                streams_max=found.streams_max,
+                tokens_per_minute_max=found.tokens_per_minute_max,
             ),
         )
 
@@ -233,6 +237,7 @@ def _key(row: api_keys.KeyRow) -> Key:
         expires_at=row.expires_at,
         requests_per_minute_max=row.requests_per_minute_max,
         streams_max=row.streams_max,
+        tokens_per_minute_max=row.tokens_per_minute_max,
         rotated_at=row.rotated_at,
         previous_expires_at=row.previous_expires_at,
         last_used_at=row.last_used_at,

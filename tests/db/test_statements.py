@@ -62,6 +62,7 @@ _HOT = {
     ("interactions", "_PAGE_OF_CLIENT"),
     ("interactions", "_SUMMARIES"),
     ("interactions", "_LINES"),
+    ("key_limits", "_TOKENS"),
     ("usage", "_SETTLE"),
     ("budgets", "_ARE_THERE"),
     ("budgets", "_BEGINNING"),

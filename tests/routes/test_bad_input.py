@@ -96,6 +96,7 @@ VALID: dict[str, dict[str, Any]] = {
         "expires_at": "2099-01-31T12:00:00Z",
         "requests_per_minute_max": 100,
         "streams_max": 5,
+        "tokens_per_minute_max": 1000,
     },
     "rotateApiKey": {"overlap_seconds": 60},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},

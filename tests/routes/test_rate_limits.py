@@ -12,7 +12,7 @@ from api.store import Caller
 from api.store.base import KeyLimits
 from db.pool import Pool
 from tests.factories import World, make_world
-from tests.routes.service import Api, make_app, make_state, serving
+from tests.routes.service import Api, make_app, make_state, serving, turns_running
 
 
 async def caller_with(world: World, **limits: int) -> Caller:
@@ -217,3 +217,29 @@ async def test_a_call_that_is_answered_without_a_stream_holds_none(pool: Pool) -
 
     assert seen == [200, 404, 200]
     assert (refused.status_code, refused.json()["violated_policies"]) == (429, ["streams"])
+
+
+async def test_a_key_that_has_used_its_tokens_begins_no_turn_in_this_minute(pool: Pool) -> None:
+    async with serving(pool) as owner, turns_running(owner.world):
+        fields = {"name": "x", "scopes": ["sessions:read", "sessions:write"], "tokens_per_minute_max": 1}
+        key = await owner.post("/v1/api-keys", fields, status=201)
+        api = Api(owner.world, owner.app, key["secret"])
+        session = await api.session()
+        path = f"/v1/sessions/{session['id']}"
+        first = await api.call("POST", f"{path}/messages", {"text": "Hello", "expected_revision": 1})
+        async with pool.acquire() as conn:
+            used = await conn.fetchval("SELECT sum(input_tokens + output_tokens) FROM usage_entries")
+        any_revision = {"If-Match": "*"}
+        for _ in range(2):
+            # A minute that has just begun lets one more turn through.
+            refused = await api.call("POST", f"{path}/messages", {"text": "Again"}, headers=any_revision)
+            if refused.status_code == 429:
+                break
+        read = await api.call("GET", path)
+        others = await owner.call("POST", f"{path}/messages", {"text": "Hi"}, headers=any_revision)
+        await api.close()
+
+    assert (first.status_code, used > 0) == (200, True)
+    assert (refused.status_code, refused.json()["violated_policies"]) == (429, ["tokens"])
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert (read.status_code, others.status_code) == (200, 200)

@@ -27,6 +27,8 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     """Calls that it may make in a minute, at all servers together; null for no limit."""
     streams_max: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     """Event streams that it may have open at once, at all servers together; null for no limit."""
+    tokens_per_minute_max: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    """Tokens of models, input and output, after which it begins no turn in this minute; null for no limit."""
 
 
 class RotateKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -51,6 +53,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     """Refused from then on; null for a key without an end."""
     requests_per_minute_max: int | None
     streams_max: int | None
+    tokens_per_minute_max: int | None
     rotated_at: datetime | None
     """When its secret was last replaced."""
     previous_expires_at: datetime | None
