@@ -52,8 +52,9 @@ class Run:
         """Every step of the turn, of this run and of earlier ones, in the order of their start."""
         self.made: list[StepSummary] = []
         """The model calls of this run."""
-        self.missing = {notice.message: notice for notice in work.turn.notices if notice.code == TOOL_MISSING}
-        """What was said of tools that could not be offered, also before the turn was parked; each once."""
+        self.missing: dict[str, Notice] = {}
+        """Tools that could not be offered, by name."""
+        self._missing_before = [notice for notice in work.turn.notices if notice.code == TOOL_MISSING]
         self.is_known_whole = not work.steps
         """All steps of the turn are in `made`, as the database would tell them."""
         self._latest = datetime.min.replace(tzinfo=UTC)
@@ -84,7 +85,8 @@ class Run:
 
     def notices(self) -> tuple[Notice, ...]:
         """What the turn has to say of itself so far."""
-        return (*self.progress().notices, *self.missing.values())
+        missing = dict.fromkeys((*self._missing_before, *self.missing.values()))
+        return (*self.progress().notices, *missing)
 
     def progress(self) -> Progress:
         """Work out where the turn stands."""

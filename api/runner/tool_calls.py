@@ -81,7 +81,7 @@ class ToolCalls:
         offer = await self._toolbox.offer(run.claim.organization_id, tools)
         for missing in offer.missing:
             message = f"The tool `{missing.name}` is missing: {missing.reason}"
-            run.missing[message] = Notice(code=TOOL_MISSING, message=message)
+            run.missing[missing.name] = Notice(code=TOOL_MISSING, message=message)
         return Offered(
             tools={tool.name: tool for tool in tools}, specs={spec.name: spec for spec in offer.specs}
         )

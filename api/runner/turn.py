@@ -95,11 +95,17 @@ class TurnRunner:
         try:
             if run.work.turn.user_message is None and isinstance(greeting, str):
                 return _greeting(run, greeting)
+            attempts_max = self._limits.attempts_max
+            exhausted = TurnError(
+                code="attempts_exhausted", message=f"{attempts_max} runs of this turn were lost."
+            )
+            if run.claim.attempt > attempts_max + 1:
+                # The run that should have found this out was lost over it: something in the steps is bad.
+                return _failing(run, exhausted)
             await self._take_up(run)
             progress = run.progress()
-            if not progress.is_answered and run.claim.attempt > self._limits.attempts_max:
-                message = f"{self._limits.attempts_max} runs of this turn were lost."
-                return _failing(run, TurnError(code="attempts_exhausted", message=message))
+            if not progress.is_answered and run.claim.attempt > attempts_max:
+                return _failing(run, exhausted)
             while not progress.is_answered:
                 run.check_time()
                 if progress.open_tools:

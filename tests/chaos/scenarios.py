@@ -98,8 +98,6 @@ def _waiting(plan: str) -> Manners:
     )
 
 
-_AROUND_TOOLS = ("after a tool's answer, before it is written", "after a tool's answer was written")
-
 _TARGETED = Scenario(
     conversations=12,
     organizations=2,
@@ -166,7 +164,7 @@ SCENARIOS = {
         tool_conversations=14,
         kills_workers=True,
         pause_seconds=2,
-        crash_points=("after the step's intent, before the model", *_AROUND_TOOLS),
+        kills_min=2,
         decisions_min=15,
         seconds_min=25,
         seconds_max=35,

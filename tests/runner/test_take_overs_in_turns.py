@@ -203,3 +203,18 @@ async def test_a_tool_that_breaks_its_promise_does_not_take_the_turn_along(
 
     assert turn.approvals[0].reason is ApprovalReason.OUTCOME_UNKNOWN
     assert len(scene.tools.made) == 1
+
+
+async def test_a_turn_whose_steps_cannot_be_read_fails_all_the_same(pool: Pool) -> None:
+    scene = await stage(pool, AGENT, asks(("pay", {})))
+
+    async with scene.running():
+        waiting = await scene.until((await scene.say()).id, TurnState.AWAITING_APPROVAL)
+    await pool.execute("UPDATE steps SET result = '{}'")
+    await scene.decide(waiting.approvals[0], Decision.APPROVED)
+    async with scene.running(lease_seconds=0.4, heartbeat_seconds=0.2, attempts_max=1):
+        turn = await scene.until(waiting.id)
+
+    assert turn.error is not None
+    assert turn.error.code == "attempts_exhausted"
+    assert scene.tools.made == []
