@@ -32,6 +32,7 @@ from api.prompt.progress import (
     ToolAnswer,
     ToolEnd,
     ToolRequest,
+    idempotency_key,
 )
 from api.runner.run import Run, TurnFailed, TurnLost
 from api.runner.tools.base import ArgumentsRefused, Invocation, Toolbox, ToolOutcome, ToolResult
@@ -188,7 +189,7 @@ class ToolCalls:
             organization_id=run.claim.organization_id,
             tool=tool,
             arguments=request.arguments,
-            idempotency_key=f"{run.work.turn.id}/{request.asked_by}/{request.call_index}",
+            idempotency_key=idempotency_key(run.work.turn.id, request),
             context=run.context,
             variables=run.progress().variables,
         )

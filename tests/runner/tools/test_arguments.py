@@ -63,7 +63,7 @@ def test_every_fault_names_its_field() -> None:
         "/places/0/lat: 'x' is not of type 'number'",
         "the whole: there is no field 'more'; there are city, days, places",
     ]
-    assert Schemas().faults(SCHEMA, {}) == ["the arguments: 'city' is a required property"]
+    assert Schemas().faults(SCHEMA, {}) == ["the whole: 'city' is a required property"]
 
 
 def test_faults_are_few_and_short() -> None:
