@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from loguru import logger as log
 
 from api.routes.auth import KeyCache
+from api.stopping import stopped
 from api.store import Store
 
 _INTERVAL_SECONDS = 30
@@ -20,9 +21,7 @@ async def recording_uses(keys: KeyCache, store: Store) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await stopped(task)
         try:
             async with asyncio.timeout(_LAST_SECONDS_MAX):
                 await record_uses(keys, store)
