@@ -11,6 +11,7 @@ from loguru import logger as log
 
 from api.routes.auth import KeyCache
 from api.routes.state import RoutesState
+from api.stopping import stopped
 from api.store import Store
 
 _INTERVAL_SECONDS = 30
@@ -26,8 +27,7 @@ async def keeping_keys(state: RoutesState, store: Store) -> AsyncIterator[None]:
         yield
     finally:
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await stopped(task)
         try:
             async with asyncio.timeout(_LAST_SECONDS_MAX):
                 await state.rates.settled()

@@ -17,6 +17,7 @@ from api.doorbell import Doorbell
 from api.events import Hub
 from api.runner.loop import Runner
 from api.settings import Settings
+from api.stopping import stopped
 from api.store import Store
 from db.pool import Pool
 
@@ -58,13 +59,7 @@ async def assembled(
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:
-            stack.push_async_callback(_ended, asyncio.create_task(work))
+            stack.push_async_callback(stopped, asyncio.create_task(work))
         name = f"{socket.gethostname()}:{os.getpid()}"
         runner = build_runner(settings, store, models, toolbox, hub, name=name)
         yield Parts(pool=database.pool, dsn=database.dsn, hub=hub, store=store, runner=runner)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

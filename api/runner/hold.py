@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from loguru import logger
 
 from api.events import Hub, Listener
+from api.stopping import stopped
 from api.store.running import Claim, Running
 
 _TRIES_PER_BEAT = 5
@@ -55,8 +56,7 @@ async def holding(
         try:
             yield hold
         finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+            await stopped(renewal)
 
 
 async def _renew(

@@ -18,6 +18,7 @@ from api.runner.leaks import settle_leaked_forever
 from api.runner.limits import TurnLimits
 from api.runner.tools.base import NO_TOOLS, Toolbox
 from api.runner.turn import TurnRunner
+from api.stopping import stopped
 from api.store import Store
 from api.store.running import TURNS_UNLIMITED, Claim
 
@@ -98,9 +99,7 @@ class Runner:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await stopped(*keepers)
 
     async def _loop(self) -> None:
         with self._hub.listening(ANY_RUNNER) as listener:
