@@ -164,10 +164,10 @@ SCENARIOS = {
         tool_conversations=14,
         kills_workers=True,
         pause_seconds=2,
-        kills_min=2,
+        crash_points=("after a tool's answer, before it is written",),
         decisions_min=15,
-        seconds_min=25,
-        seconds_max=35,
+        seconds_min=30,
+        seconds_max=40,
         quiet_seconds_max=40,
     ),
     "power-cuts": msgspec.structs.replace(
