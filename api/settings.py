@@ -120,8 +120,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest wait that `Prefer: wait=` can ask for."""
     idempotency_hours: Annotated[int, Meta(ge=1, le=8760)] = 72
     """Time that the answer to an `Idempotency-Key` is kept."""
-    key_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5
-    """Time for which a revoked API key may still be accepted."""
+    key_cache_seconds: Annotated[float, Meta(ge=0, le=5)] = 5
+    """Time for which a revoked API key may still be accepted, by this process."""
+    idle_sweep_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60
+    """Time between two looks for sessions that end by inactivity (`limits.idle_seconds` of their agent)."""
 
     streams_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
     """Event streams that this process serves at once; further ones get 503."""

@@ -134,6 +134,9 @@ WITH erased AS (
            closed_at = CASE WHEN a.decision IS NULL THEN COALESCE(a.closed_at, $4) END
       FROM erased e
      WHERE a.organization_id = e.organization_id AND a.session_id = e.id
+), interactions_gone AS (
+    DELETE FROM interactions i USING erased e
+     WHERE i.organization_id = e.organization_id AND i.session_id = e.id
 ), deltas_gone AS (
     DELETE FROM deltas d USING erased e WHERE d.organization_id = e.organization_id AND d.session_id = e.id
 ), events_gone AS (

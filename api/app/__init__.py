@@ -12,5 +12,6 @@ secrets_key   the keys that secrets are encrypted with
 local_access  the file that tells them where it is, and its key
 server        sockets, signals and uvicorn
 host_guard    refuses other Host headers on a loopback address
+key_uses      writes when API keys were last used
 sweeps        forgets what nobody asks for any more, denies what nobody has decided in time
 """

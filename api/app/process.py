@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from api.app import sweeps
+from api.app import idle_sessions, sweeps
 from api.app.composition import build_models, build_runner
 from api.app.database import open_database
 from api.app.secrets_key import secrets_keys
@@ -49,7 +49,11 @@ async def assembled(
         stack.push_async_callback(models.close)
         toolbox = build_toolbox(settings, environ, store)
         stack.push_async_callback(toolbox.close)
-        own = [sweeps.sweep_forever(database.pool, settings), sweeps.deny_expired_forever(store)]
+        own = [
+            sweeps.sweep_forever(database.pool, settings),
+            sweeps.deny_expired_forever(store),
+            idle_sessions.end_idle_forever(database.pool, store, settings),
+        ]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:

@@ -8,7 +8,7 @@ Nothing here decides what to do: that is the runner's, with the rules and tools 
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,9 @@ MISFITS_MAX = 1
 
 UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effect."
 """What the model is told of a call that was begun and of whose end nothing is known."""
+
+Buffer: TypeAlias = bytes | msgspec.Raw
+"""JSON as it is stored."""
 
 EXTRACTION = "extraction"
 """The purpose of a call that learns a node's variables."""
@@ -99,6 +102,32 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Of a tool step."""
     answer: ModelAnswer | ToolAnswer | None = None
     """None while it goes on, and of a model call that failed."""
+
+
+_TOOL_ANSWER = msgspec.json.Decoder(ToolAnswer)
+_MODEL_ANSWER = msgspec.json.Decoder(ModelAnswer)
+
+
+def recorded(
+    step_id: str, *, kind: str, purpose: str, state: str, request: Buffer, result: Buffer | None
+) -> Recorded:
+    """A step as it is stored, read for the replay."""
+    is_tool = kind == "tool"
+    answer: ModelAnswer | ToolAnswer | None = None
+    if result is not None:
+        answer = (_TOOL_ANSWER if is_tool else _MODEL_ANSWER).decode(result)
+    return Recorded(
+        id=step_id,
+        purpose=purpose,
+        state=state,
+        request=msgspec.json.decode(request, type=ToolRequest) if is_tool else None,
+        answer=answer,
+    )
+
+
+def idempotency_key(turn_id: str, request: ToolRequest) -> str:
+    """What goes with every attempt at a tool call, so that the other side can tell that it is one."""
+    return f"{turn_id}/{request.asked_by}/{request.call_index}"
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):

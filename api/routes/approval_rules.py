@@ -22,6 +22,7 @@ from api.routes.schemas.approvals import (
 from api.routes.schemas.queries import PageQuery
 from api.store import Replay, StoredAnswer
 from api.store.approval_rules import RULES_MAX, RuleRecord
+from api.store.scopes import Scope
 
 
 @operation(
@@ -29,6 +30,7 @@ from api.store.approval_rules import RULES_MAX, RuleRecord
     "/v1/approval-rules",
     operation_id="createApprovalRule",
     tag="approvals",
+    scopes=(Scope.ADMIN,),
     summary="Settle what is asked about a tool",
     body=CreateApprovalRule,
     answers={
@@ -70,6 +72,7 @@ async def create_approval_rule(call: Call) -> Response[bytes]:
     "/v1/approval-rules",
     operation_id="listApprovalRules",
     tag="approvals",
+    scopes=(Scope.APPROVALS_DECIDE, Scope.ADMIN),
     summary="List the approval rules in force",
     query=PageQuery,
     answers={200: Answer(description="A page of rules.", struct=ApprovalRulePage)},
@@ -94,6 +97,7 @@ async def list_approval_rules(call: Call) -> Response[bytes]:
     "/v1/approval-rules/{rule_id}",
     operation_id="getApprovalRule",
     tag="approvals",
+    scopes=(Scope.APPROVALS_DECIDE, Scope.ADMIN),
     summary="Read an approval rule",
     answers={200: Answer(description="The rule.", struct=ApprovalRuleView)},
 )
@@ -107,6 +111,7 @@ async def get_approval_rule(call: Call) -> Response[bytes]:
     "/v1/approval-rules/{rule_id}",
     operation_id="revokeApprovalRule",
     tag="approvals",
+    scopes=(Scope.ADMIN,),
     summary="Revoke an approval rule",
     answers={204: Answer(description="It is not in force any more.")},
 )

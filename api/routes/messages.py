@@ -18,6 +18,7 @@ from api.routes.calls import Call, Command
 from api.routes.etags import etag_of
 from api.routes.negotiation import write_applied
 from api.routes.operations import Answer, operation
+from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
@@ -27,6 +28,7 @@ from api.session.commands import IfActive
 from api.session.document import TurnState
 from api.store import Delta, Done, Replay
 from api.store.errors import OUTAGES
+from api.store.scopes import Scope
 from api.store.streaming import Cursor
 
 _HEADERS = (
@@ -34,6 +36,7 @@ _HEADERS = (
     headers.LOCATION,
     headers.IDEMPOTENCY_REPLAYED,
     headers.PREFERENCE_APPLIED,
+    headers.BUDGET_WARNING,
 )
 
 _ANSWERS = {
@@ -59,11 +62,13 @@ _ANSWERS = {
     "/v1/sessions/{session_id}/messages",
     operation_id="appendMessage",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Say something and wait for the answer",
     body=AppendMessage,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def append_message(call: Call) -> Response[bytes]:
     """Append a turn with the user's words.
@@ -92,11 +97,13 @@ async def append_message(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/regenerate",
     operation_id="regenerateTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Answer a turn again, with the same words or with others",
     body=Regenerate,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def regenerate_turn(call: Call) -> Response[bytes]:
     """The turn and what follows become a discarded future, and a new turn takes its place, in one commit."""
@@ -121,11 +128,13 @@ async def regenerate_turn(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/retry",
     operation_id="retryTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Try a failed or cancelled last turn again",
     body=Retry,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def retry_turn(call: Call) -> Response[bytes]:
     """As regenerate, for the last turn in effect when it failed or was cancelled."""
@@ -161,8 +170,8 @@ async def _make_turn(
     if isinstance(result, Replay):
         fields = {"Idempotency-Replayed": "true"}
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
-    base_revision = result.delta.session.revision - 1
-    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields={})
+    base_revision, fields = result.delta.session.revision - 1, warning_of(result.near_budgets)
+    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields=fields)
 
 
 def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
@@ -173,7 +182,7 @@ def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
         fields = {"Idempotency-Replayed": "true"}
     else:
         base_revision = result.delta.session.revision - 1
-        fields = {"ETag": etag_of(base_revision + 1)}
+        fields = {"ETag": etag_of(base_revision + 1), **warning_of(result.near_budgets)}
     fields["Location"] = f"/v1/sessions/{call.path('session_id')}/turns/{result.turn_id}"
     return EventStream(
         call, Cursor(revision=base_revision), place=place, turn_id=result.turn_id, fields=fields

@@ -10,24 +10,29 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
+    api_keys,
     approval_rules,
     approvals,
+    budgets,
     drafts,
     events,
     health,
+    interactions,
     line,
     messages,
+    metrics,
     openapi,
     previews,
+    prices,
     secrets,
     sessions,
     turns,
     usage,
 )
+from api.routes.api_error import ApiError
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
-from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
 from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState
@@ -47,6 +52,11 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *interactions.OPERATIONS,
+    *api_keys.OPERATIONS,
+    *prices.OPERATIONS,
+    *budgets.OPERATIONS,
+    *metrics.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -65,6 +75,7 @@ def app_parts(state: RoutesState) -> AppParts:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
+        call.require_scope()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):

@@ -7,12 +7,14 @@ from api.routes.answers import respond
 from api.routes.calls import Call
 from api.routes.operations import Answer, operation
 from api.routes.schemas.secrets import PutSecret, SecretList, SecretView
+from api.store.scopes import Scope
 
 
 @operation(
     "GET",
     "/v1/secrets",
     operation_id="listSecrets",
+    scopes=(Scope.ADMIN,),
     tag="secrets",
     summary="List secrets",
     answers={200: Answer(description="All secrets, without their values.", struct=SecretList)},
@@ -27,6 +29,7 @@ async def list_secrets(call: Call) -> Response[bytes]:
     "PUT",
     "/v1/secrets/{secret_name}",
     operation_id="putSecret",
+    scopes=(Scope.ADMIN,),
     tag="secrets",
     summary="Store a secret",
     body=PutSecret,
@@ -47,6 +50,7 @@ async def put_secret(call: Call) -> Response[bytes]:
     "DELETE",
     "/v1/secrets/{secret_name}",
     operation_id="deleteSecret",
+    scopes=(Scope.ADMIN,),
     tag="secrets",
     summary="Remove a secret",
     answers={204: Answer(description="It is gone.")},

@@ -34,6 +34,7 @@ from api.prompt.progress import (
     ToolAnswer,
     ToolEnd,
     ToolRequest,
+    idempotency_key,
 )
 from api.runner.endings import break_off, insist, to_its_end
 from api.runner.limits import TurnLimits
@@ -199,7 +200,7 @@ class ToolCalls:
             organization_id=run.claim.organization_id,
             tool=tool,
             arguments=request.arguments,
-            idempotency_key=f"{run.work.turn.id}/{request.asked_by}/{request.call_index}",
+            idempotency_key=idempotency_key(run.work.turn.id, request),
             context=run.context,
             variables=run.progress().variables,
         )

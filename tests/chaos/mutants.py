@@ -162,9 +162,9 @@ _ALL = (
         breaks="a take-over makes a call again that had come to its end",
         edits=(
             Edit(
-                "api.runner.run",
-                "    if step.result is not None:\n",
-                "    if step.result is not None and is_tool:\n",
+                "api.prompt.progress",
+                "    if result is not None:\n",
+                "    if result is not None and is_tool:\n",
             ),
         ),
         scenario="deaths-before-the-commit",
@@ -248,8 +248,8 @@ _ALL = (
         edits=(
             Edit(
                 "api.runner.tool_calls",
-                'idempotency_key=f"{run.work.turn.id}/',
-                'idempotency_key=f"{step_id}/',
+                "idempotency_key=idempotency_key(run.work.turn.id, request)",
+                "idempotency_key=str(step_id)",
             ),
         ),
         scenario="tools",

@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, BrowserContext, expect
 
 from api.app.first_start import SCRIPTED_PRICE, demo_agents
 from api.settings import Settings
@@ -15,9 +17,13 @@ from db.pool import Pool, open_pool
 from tests.e2e.services import ServiceProcess, serving
 from tests.factories import World, make_world
 from tests.panel.chromium import launched
-from tests.panel.person import Person, person_in
+from tests.panel.person import WAIT_MS, Person, person_in
 from tests.providers.server import FakeProvider
 
+expect.set_options(timeout=WAIT_MS)
+
+NewDatabase = Callable[[str], AbstractAsyncContextManager[str]]
+DESK: dict[str, Any] = {"viewport": {"width": 1360, "height": 860}, "color_scheme": "light"}
 DEMO = demo_agents(Settings())["Demo on scripted:demo"]
 
 
@@ -36,14 +42,26 @@ async def provider() -> AsyncIterator[FakeProvider]:
 
 
 @pytest.fixture(scope="session")
-async def panel_database(
+def new_database(
     server_dsn: str, admin: asyncpg.Connection, template_database: str, worker_id: str
-) -> AsyncIterator[str]:
+) -> NewDatabase:
+    """Makes databases that live longer than one test."""
+
+    @contextlib.asynccontextmanager
+    async def make(purpose: str) -> AsyncIterator[str]:
+        name = f"{template_database}_{purpose}_{worker_id}"
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
+        yield urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def panel_database(new_database: NewDatabase) -> AsyncIterator[str]:
     """A database for the service of this worker."""
-    name = f"{template_database}_panel_{worker_id}"
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
-    yield urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with new_database("panel") as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="session")
@@ -82,21 +100,31 @@ async def world(panel_pool: Pool) -> World:
     return made
 
 
+@pytest.fixture(scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser that has the panel's files already, for whoever needs none of their own."""
+    made = await browser.new_context(**DESK)
+    yield made
+    await made.close()
+
+
 @pytest.fixture
 async def new_person(
-    browser: Browser, service: ServiceProcess, world: World
+    browser: Browser, context: BrowserContext, service: ServiceProcess, world: World
 ) -> AsyncIterator[Callable[..., Awaitable[Person]]]:
     """Opens tabs of the panel; afterwards none of them has had a fault."""
     key = (await world.store.access.create_key(world.organization_id, name="panel")).secret
     async with contextlib.AsyncExitStack() as stack:
         people: list[Person] = []
 
-        async def make(*, address: str | None = None, **options: object) -> Person:
-            context = await browser.new_context(
-                **{"viewport": {"width": 1360, "height": 860}, "color_scheme": "light", **options}  # type: ignore[arg-type]
-            )
-            stack.push_async_callback(context.close)
-            people.append(await person_in(context, address or service.address, key, world))
+        async def make(*, address: str | None = None, **options: Any) -> Person:
+            if people or options or address:
+                own = await browser.new_context(**{**DESK, **options})
+                stack.push_async_callback(own.close)
+                people.append(await person_in(own, address or service.address, key, world))
+            else:
+                people.append(await person_in(context, service.address, key, world))
+                stack.push_async_callback(_leave, people[0])
             return people[-1]
 
         yield make
@@ -108,3 +136,10 @@ async def new_person(
 async def person(new_person: Callable[..., Awaitable[Person]]) -> Person:
     """A person with one tab."""
     return await new_person()
+
+
+async def _leave(person: Person) -> None:
+    """Close a tab of the shared browser, and forget what it preferred."""
+    await person.page.goto(f"{person.address}/panel/-/icon.svg")
+    await person.page.evaluate("() => localStorage.clear()")
+    await person.page.close()

@@ -1,15 +1,17 @@
 """A person at the panel: does what people do, and sees what they see."""
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from tests.factories import World
 
-WAIT_MS = 15_000
+WAIT_MS = 20_000
 """For anything to appear; the machine may be busy."""
 
 
@@ -71,7 +73,7 @@ class Person:
     async def is_live(self) -> None:
         """Wait until the stream of the session is followed."""
         state = self.page.locator(".link-state")
-        await expect(state).to_have_attribute("data-state", "live", timeout=WAIT_MS)
+        await expect(state).to_have_attribute("data-state", "live")
 
     @property
     def composer(self) -> Locator:
@@ -86,7 +88,7 @@ class Person:
     async def ask(self, text: str, *, turn: int) -> None:
         """Say something and wait for the answer, which makes this turn (counted from 1)."""
         await self.say(text)
-        await expect(self.turn(turn)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+        await expect(self.turn(turn)).to_have_attribute("data-state", "completed")
 
     def turn(self, number: int) -> Locator:
         """A turn of the line, counted from 1."""
@@ -96,6 +98,27 @@ class Person:
         """Use one of the actions below a turn."""
         await self.turn(number).hover()
         await self.turn(number).get_by_role("button", name=action, exact=True).click()
+
+    @asynccontextmanager
+    async def hearing_nothing(self) -> AsyncIterator[None]:
+        """A network so slow that no news of the session arrives for the length of the block."""
+        let_go = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await let_go.wait()
+            await route.continue_()
+
+        # The stream is cut by a moment without network; what would follow it is held up.
+        await self.page.route("**/events*", hold)
+        await self.page.route("**/v1/sessions/*?since_revision=*", hold)
+        await self.page.context.set_offline(True)
+        await expect(self.page.get_by_text("You are offline.")).to_be_visible()
+        await self.page.context.set_offline(False)
+        try:
+            yield
+        finally:
+            let_go.set()
+            await self.page.unroute_all(behavior="wait")
 
     @property
     def preview(self) -> Locator:

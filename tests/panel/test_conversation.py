@@ -8,7 +8,7 @@ from db.pool import Pool
 from tests.factories import World
 from tests.panel.agents import add_agent
 from tests.panel.long_session import long_session
-from tests.panel.person import WAIT_MS, Person
+from tests.panel.person import Person
 from tests.providers.server import FakeProvider, Plan
 
 
@@ -28,6 +28,28 @@ async def test_a_person_starts_a_session_with_an_agent_a_version_and_context(
     session = await person.session(person.page.url.rpartition("/")[2])
     assert session["context"] == {"customer": "Ada"}
     assert (session["name"], session["agent"]["version"]) == ("First try", 1)
+
+
+async def test_what_the_agent_speaks_of_is_asked_for(person: Person, world: World) -> None:
+    await add_agent(
+        world,
+        "Reception",
+        model="scripted:echo",
+        greeting="Hello {{customer.name | there}}, this is {{clinic}}.",
+    )
+    await person.arrive()
+    await person.page.locator("#agent").select_option(label="Reception")
+
+    await expect(person.page.get_by_label("Name of field 1")).to_have_value("customer.name")
+    await person.page.get_by_label("Value of field 1").fill("Ada")
+    await person.page.get_by_label("Value of field 2").fill("the clinic")
+    await person.button("Write it as JSON").click()
+    await expect(person.page.get_by_label("Context as JSON")).to_have_value(
+        '{\n  "customer": {\n    "name": "Ada"\n  },\n  "clinic": "the clinic"\n}'
+    )
+    await person.button("Start").click()
+
+    await person.sees("Hello Ada, this is the clinic.")
 
 
 async def test_the_key_leaves_the_address_and_stays_in_the_tab(person: Person) -> None:
@@ -70,7 +92,7 @@ async def test_tokens_appear_while_the_turn_is_running(
     live = person.turn(1).locator(".reply.live")
     await expect(live).to_contain_text("The first words")
     seen_early = len(await live.inner_text())
-    await expect(person.turn(1)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+    await expect(person.turn(1)).to_have_attribute("data-state", "completed")
     assert seen_early < len(await person.turn(1).locator(".reply").inner_text()) / 2
     await expect(person.turn(1).locator(".reply")).to_contain_text("come.")
 
@@ -86,7 +108,7 @@ async def test_escape_stops_the_turn_and_what_was_said_stays(
 
     await person.composer.press("Escape")
 
-    await expect(person.turn(1)).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
+    await expect(person.turn(1)).to_have_attribute("data-state", "cancelled")
     await expect(person.turn(1).locator(".reply")).to_contain_text("Words that were")
     await person.sees("Stopped here; what was said stays.")
 
@@ -98,13 +120,13 @@ async def test_a_failed_turn_says_why_and_can_be_tried_again(
     provider.plans.append(Plan(status=500, error_message="The provider is on fire."))
     await person.start(agent="Talker")
     await person.say("Hello?")
-    await expect(person.turn(1)).to_have_attribute("data-state", "failed", timeout=WAIT_MS)
+    await expect(person.turn(1)).to_have_attribute("data-state", "failed")
     await person.sees("This turn failed.")
     provider.plans.append(Plan(text="Now it works."))
 
     await person.button("Try again").click()
 
-    await expect(person.turn(1)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+    await expect(person.turn(1)).to_have_attribute("data-state", "completed")
     await expect(person.turn(1).locator(".reply")).to_contain_text("Now it works.")
 
 
@@ -167,7 +189,7 @@ async def test_a_message_behind_a_running_turn_waits_for_it(
     await person.say("Second.")
 
     await person.sees("Waits for the turn before it.")
-    await expect(person.turn(2).locator(".reply")).to_contain_text("The second answer.", timeout=WAIT_MS)
+    await expect(person.turn(2).locator(".reply")).to_contain_text("The second answer.")
 
 
 async def test_keys_write_lines_edit_the_last_and_walk_the_turns(person: Person) -> None:
@@ -177,7 +199,7 @@ async def test_keys_write_lines_edit_the_last_and_walk_the_turns(person: Person)
     await person.composer.press_sequentially("is Ada.")
     await expect(person.composer).to_have_value("My name\nis Ada.")
     await person.composer.press("Enter")
-    await expect(person.turn(2)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+    await expect(person.turn(2)).to_have_attribute("data-state", "completed")
 
     await person.composer.press("ArrowUp")
     await expect(person.page.get_by_label("Other words for turn 2")).to_be_focused()
@@ -192,6 +214,7 @@ async def test_keys_write_lines_edit_the_last_and_walk_the_turns(person: Person)
     await person.page.keyboard.press("?")
     await expect(person.page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
     await person.page.keyboard.press("Escape")
+    await expect(person.page.get_by_role("dialog")).to_have_count(0)
     await person.page.keyboard.press("/")
     await expect(person.page.get_by_role("searchbox")).to_be_focused()
 

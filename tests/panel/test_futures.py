@@ -2,7 +2,7 @@
 
 from playwright.async_api import Locator, expect
 
-from tests.panel.person import WAIT_MS, Person
+from tests.panel.person import Person
 
 
 def future(person: Person, ordinal: int) -> Locator:
@@ -17,7 +17,7 @@ async def edit(person: Person, turn: int, text: str) -> None:
     await person.preview.get_by_role("button", name="Run again").click()
     await expect(person.preview).to_have_count(0)
     await expect(person.turn(turn)).to_contain_text(text)
-    await expect(person.turn(turn)).to_have_attribute("data-state", "completed", timeout=WAIT_MS)
+    await expect(person.turn(turn)).to_have_attribute("data-state", "completed")
 
 
 async def forked(person: Person) -> None:
@@ -78,6 +78,7 @@ async def test_a_future_is_compared_word_by_word_with_cost_and_latency(person: P
 async def test_a_future_is_restored_from_the_comparison_and_the_line_takes_its_place(person: Person) -> None:
     await forked(person)
     await person.page.get_by_role("link", name="Compare future 1").click()
+    await expect(person.page.get_by_role("region", name="Turn 3 in both")).to_be_visible()
     await person.button("Restore future 1").click()
     await expect(person.preview).to_contain_text("1 turn with 1 reply will be kept as a discarded future")
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from litestar.testing import TestClient
 
 from api.routes.error_handlers import EXCEPTION_HANDLERS
 from api.routes.panel import load_panel, panel_handlers
+from tests.panel.chromium import NoChromium, fetched, installed
 
 FOLDER = Path(__file__).resolve().parents[2] / "api" / "panel"
 IMPORT = re.compile(
@@ -144,3 +146,14 @@ def test_vendored_files_come_with_their_licences() -> None:
     assert "Apache License" in (FOLDER / "vendor" / "htm.LICENSE").read_text()
     assert "MIT License" in (FOLDER / "vendor" / "preact.LICENSE").read_text()
     assert "Mozilla Public License" in (Path(__file__).parent / "vendor" / "axe.LICENSE").read_text()
+
+
+def test_without_a_browser_the_tests_fail_and_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+
+    assert installed() is None
+    with pytest.raises(NoChromium, match="apt-get install chromium"):
+        fetched(tmp_path / "chromium")

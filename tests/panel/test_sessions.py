@@ -7,7 +7,7 @@ from playwright.async_api import Locator, expect
 
 from tests.factories import World
 from tests.panel.agents import add_agent
-from tests.panel.person import WAIT_MS, Person
+from tests.panel.person import Person
 from tests.panel.test_futures import edit
 
 
@@ -125,7 +125,7 @@ async def test_what_is_typed_stays_when_one_looks_at_another_session(person: Per
 
     await person.page.goto(f"{person.address}/#/sessions/{first}")
 
-    await expect(person.composer).to_have_value("Not finished yet", timeout=WAIT_MS)
+    await expect(person.composer).to_have_value("Not finished yet")
 
 
 async def test_on_a_narrow_screen_both_side_panels_are_drawers(new_person: "object") -> None:
@@ -133,7 +133,7 @@ async def test_on_a_narrow_screen_both_side_panels_are_drawers(new_person: "obje
     await person.start(name="On the way")
     await person.composer.fill("My name is Ada.")
     await person.button("Send").click()
-    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.", timeout=WAIT_MS)
+    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
     width = await person.page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= 390
 

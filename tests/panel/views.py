@@ -14,6 +14,7 @@ from typing import Any
 
 from playwright.async_api import Browser, expect
 
+from api.agents.definition import ApprovalMode, HttpCall, Tool, ToolEffect
 from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import open_pool
@@ -22,7 +23,7 @@ from tests.factories import World, make_world
 from tests.panel.agents import add_agent
 from tests.panel.chromium import launched
 from tests.panel.person import WAIT_MS, Person, person_in
-from tests.providers.server import FakeProvider, Plan
+from tests.providers.server import FakeProvider, Plan, PlannedCall
 
 Show = Callable[[Person], Awaitable[None]]
 
@@ -87,7 +88,14 @@ async def prepared(person: Person, provider: FakeProvider) -> None:
         "Going back costs nothing. Only what you run again is a call, and it is priced like any other.",
     )
     await say("messages", "Show me.", "The amount stands below each turn, and all of it under *Cost*.")
-    person.notes = {"main": main["id"], "ended": ended["id"], "failed": failed["id"]}
+    operations = await add_agent(
+        person.world, "Operations", model="openai:gpt-4o-mini", speaker="Operations", tools=(_REFUND,)
+    )
+    asking = await person.call("POST", "/sessions", {"agent_id": operations, "name": "Refund order A-17"})
+    ask = {"text": "The lamp of order A-17 arrived broken. Please refund it."}
+    provider.plans.append(Plan(text="I am sorry to hear that. A refund needs a colleague.", calls=(_CALL,)))
+    await person.call("POST", f"/sessions/{asking['id']}/messages", ask, If_Match="*")
+    person.notes = {"asking": asking["id"], "main": main["id"], "ended": ended["id"], "failed": failed["id"]}
     await person.arrive()
 
 
@@ -97,12 +105,12 @@ async def _at(person: Person, hash_path: str) -> None:
     await person.page.goto(f"{person.address}/{hash_path}")
     await expect(
         person.page.locator(".link-state, .ended, .compare-grid, .empty.page, .start").first
-    ).to_be_visible(timeout=WAIT_MS)
+    ).to_be_visible()
 
 
 async def _main(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['main']}")
-    await expect(person.turn(3)).to_be_visible(timeout=WAIT_MS)
+    await expect(person.turn(3)).to_be_visible()
     if await person.page.get_by_role("complementary").count():
         await person.page.get_by_role("tab", name="Futures").evaluate("(tab) => tab.click()")
 
@@ -151,6 +159,44 @@ async def _turn(person: Person) -> None:
     await _main(person)
     await person.act(2, "Inspect this turn")
     await expect(person.page.get_by_role("heading", name="Turn 2")).to_be_visible()
+
+
+async def _approval(person: Person) -> None:
+    await _at(person, f"#/sessions/{person.notes['asking']}")
+    question = person.page.get_by_role("region", name="Approval of refund_order")
+    await expect(question).to_be_visible()
+    await question.get_by_role("button", name="Deny").scroll_into_view_if_needed()
+
+
+async def _conflict(person: Person) -> None:
+    await _main(person)
+    await person.is_live()
+    async with person.hearing_nothing():
+        main = person.notes["main"]
+        rename = {"name": "How to go back, and forth"}
+        await person.call("PATCH", f"/sessions/{main}", rename, If_Match="*", Turnledger_On_Behalf_Of="Grace")
+        document = await person.session(main)
+        turn = document["turns"][-1]["id"]
+        await person.call(
+            "POST", f"/sessions/{main}/rewind", {"turn_id": turn}, If_Match="*", Turnledger_On_Behalf_Of="Ada"
+        )
+        await person.say("Could you show me an example?")
+        await person.sees("Your message was not sent")
+
+
+async def _offline(person: Person) -> None:
+    await person.button("Write on first").click()
+    await person.page.context.set_offline(True)
+    await person.sees("You are offline.")
+    await person.say("Could you show me an example?")
+    await person.sees("Your message has no answer yet.")
+
+
+async def _online(person: Person) -> None:
+    await person.button("Back to the draft").click()
+    await person.page.context.set_offline(False)
+    await person.is_live()
+    await person.composer.fill("")
 
 
 async def _ended(person: Person) -> None:
@@ -214,6 +260,10 @@ VIEWS: dict[str, Show] = {
     "compare": _compare,
     "cost": _cost,
     "turn": _turn,
+    "approval": _approval,
+    "conflict": _conflict,
+    "offline": _offline,
+    "online": _online,
     "failed": _failed,
     "ended": _ended,
     "missing": _missing,
@@ -224,6 +274,18 @@ VIEWS: dict[str, Show] = {
     "sign-in": _signed_out,
 }
 """In this order: some begin where the one before ended. The last takes the key away."""
+
+_CALL = PlannedCall(
+    name="refund_order", arguments='{"order": "A-17", "amount": 12.5, "reason": "The lamp arrived broken."}'
+)
+_REFUND = Tool(
+    name="refund_order",
+    description="Pays money back.",
+    parameters={"type": "object"},
+    http=HttpCall(method="POST", url="https://shop.example/refunds", body={"order": "{{arguments.order}}"}),
+    effect=ToolEffect.ONCE,
+    approval=ApprovalMode.ALWAYS,
+)
 
 _TOLD = "You are a guide to this panel. Answer in a few words, and show what you mean."
 
@@ -289,6 +351,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=WAIT_MS)
     asyncio.run(write_pictures(folder))
     print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
 

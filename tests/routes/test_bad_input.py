@@ -8,6 +8,7 @@ import pytest
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
+from tests.ledger import entries_of, paid_turn
 from tests.routes.service import Api, serving
 
 WITH_BODY = {operation.operation_id: operation for operation in OPERATIONS if operation.body is not None}
@@ -30,6 +31,35 @@ VALID: dict[str, dict[str, Any]] = {
     "regenerateTurn": {"text": "Hello", "expected_revision": 9},
     "retryTurn": {"expected_revision": 9},
     "cancelTurn": {"expected_revision": 9},
+    "correctUsageEntry": {
+        "reason": "wrong price",
+        "input_tokens": 7,
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": 3,
+        "reasoning_tokens": 0,
+        "cost": "0.5",
+    },
+    "putPrice": {
+        "provider": "scripted",
+        "model_pattern": "echo-*",
+        "valid_from": "2100-01-01T00:00:00Z",
+        "input_per_million": "3",
+        "cached_per_million": "0.3",
+        "cache_write_per_million": "3.75",
+        "output_per_million": "15",
+        "reasoning_per_million": "15",
+        "per_call": "0.01",
+        "tiers": [{"above_input_tokens": 200_000, "input_per_million": "6", "output_per_million": "22.5"}],
+    },
+    "putBudget": {
+        "period": "month",
+        "key_id": "{key_id}",
+        "time_zone": "Europe/Berlin",
+        "limit": "100",
+        "warn_at": "80",
+        "reserve_per_call": "0.05",
+    },
     "decideApproval": {
         "decision": "approved",
         "arguments_digest": "digest-0",
@@ -43,10 +73,27 @@ VALID: dict[str, dict[str, Any]] = {
         "arguments_schema": {"type": "object"},
         "cost_max": "1.5",
     },
+    "captureInteraction": {
+        "prompt": "Hello",
+        "model": "m",
+        "response": "Hi.",
+        "session_id": "{session_id}",
+        "client": "batch",
+        "project": "spring",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+        "latency_ms": 5,
+        "metadata": {"a": 1},
+    },
     "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
     "putSecret": {"value": "word"},
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
+    "createApiKey": {
+        "name": "Billing",
+        "scopes": ["usage:read"],
+        "expires_at": "2099-01-31T12:00:00Z",
+    },
+    "rotateApiKey": {"overlap_seconds": 60},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
 }
 
@@ -75,7 +122,7 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(self, api: Api, session: Any, turn_id: str, approval_id: str, rule_id: str) -> None:
+    def __init__(self, api: Api, session: Any, turn_id: str, **ids: str) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -83,9 +130,9 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
-            "approval_id": approval_id,
-            "rule_id": rule_id,
+            **ids,
             "secret_name": "crm",
+            "interaction_id": "int_none",
             "ordinal": "1",
             "version": "1",
         }
@@ -96,9 +143,14 @@ class Bench:
             await self.api.get(self.path),
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
+            await self.api.get("/v1/usage/entries"),
+            await self.api.get("/v1/prices"),
+            await self.api.get("/v1/budgets"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
             await self.api.get("/v1/secrets"),
+            await self.api.get("/v1/interactions"),
+            await self.api.get("/v1/api-keys"),
         ]
 
     async def send(
@@ -110,13 +162,23 @@ class Bench:
 
 
 async def set_up(api: Api) -> Bench:
+    await paid_turn(api.world, (await api.session())["id"])
     session = await api.conversation(3)
     path = f"/v1/sessions/{session['id']}"
     await api.post(f"{path}/rewind", {"turn_id": session["turns"][1]["id"], "expected_revision": 7})
     (approval,) = await api.world.ask((await api.session())["id"])
     rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "ask"}, status=201)
     await api.append({"id": session["id"], "revision": 8})
-    return Bench(api, await api.get(path), session["turns"][0]["id"], approval.id, rule["id"])
+    key = await api.post("/v1/api-keys", {"name": "Other", "scopes": ["usage:read"]}, status=201)
+    return Bench(
+        api,
+        await api.get(path),
+        session["turns"][0]["id"],
+        approval_id=approval.id,
+        rule_id=rule["id"],
+        key_id=key["id"],
+        entry_id=(await entries_of(api.world))[0].id,
+    )
 
 
 def valid_body(operation_id: str, names: dict[str, str]) -> dict[str, Any]:
@@ -161,8 +223,9 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
                 operation, json.dumps({field: [1] for field in [*valid, "bogus"]}).encode()
             )
 
-            pointers = {fault["pointer"] for fault in response.json()["errors"]}
-            assert pointers == {f"/{field}" for field in [*valid, "bogus"]}, operation_id
+            # Of a field that takes a list the item is what is wrong.
+            fields = {fault["pointer"].split("/")[1] for fault in response.json()["errors"]}
+            assert fields == {*valid, "bogus"}, operation_id
 
 
 async def test_what_is_no_json_object_is_refused(pool: Pool) -> None:
@@ -318,16 +381,16 @@ async def test_no_query_is_answered_with_a_fault_of_ours(pool: Pool) -> None:
             path = operation.path.format(**bench.names)
             for name in [*operation.query.__struct_encode_fields__, "bogus"]:
                 for value in values:
-                    response = await api.call("GET", f"{path}?{name}={value}")
+                    response = await api.call(operation.method, f"{path}?{name}={value}")
                     assert response.status_code in (200, 400, 404, 409, 422), (
                         path,
                         name,
                         value,
                         response.text,
                     )
-                repeated = await api.call("GET", f"{path}?{name}=1&{name}=1")
+                repeated = await api.call(operation.method, f"{path}?{name}=1&{name}=1")
                 assert repeated.status_code == 422, (path, name)
-            unknown = await api.call("GET", f"{path}?bogus=1")
+            unknown = await api.call(operation.method, f"{path}?bogus=1")
             assert "?bogus" in {fault["pointer"] for fault in unknown.json()["errors"]}
 
         assert await bench.state() == before

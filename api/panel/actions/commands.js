@@ -66,7 +66,9 @@ export class Commands {
 
   /** Send a refused message on what the session is now. */
   async sendAgain() {
-    await this.conversation.sync();
+    const { conflict, header } = this.open;
+    // Mostly it is known already by now; then nobody waits for a reading that is under way.
+    if (header.revision < (conflict?.problem.actual_revision ?? Infinity)) await this.conversation.sync();
     const text = this.open.draft.trim();
     if (text !== "") await this.send(text);
   }

@@ -20,6 +20,7 @@ export class Conversation {
     this.syncing = null;
     this.isStale = false;
     this.asked = new Map();
+    this.readingFutures = new Map();
     this.settling = null;
   }
 
@@ -61,6 +62,7 @@ export class Conversation {
     await follow(this.api, `${this.path}/events`, {
       after: this.open.header.revision,
       signal: this.closing.signal,
+      mayRest: () => this.open === null || (this.open.header.active_turn_id === null && this.open.sending === null),
       onEvent: (event) => this.hear(event),
       onState: (state, pause) => {
         this.dispatch({ type: "session/connection", state, pause });
@@ -183,6 +185,14 @@ export class Conversation {
 
   /** Read turns of a discarded future: the first page, or all. What was read is not read again. */
   async readFuture(future, { isAll }) {
+    const before = this.readingFutures.get(future.ordinal);
+    const reading = (before ?? Promise.resolve()).then(() => this.readFutureTurns(future, { isAll }));
+    this.readingFutures.set(future.ordinal, reading);
+    return reading;
+  }
+
+  async readFutureTurns(future, { isAll }) {
+    if (!this.open?.futures.some((one) => one.ordinal === future.ordinal)) return [];
     const known = this.open?.futureTurns[future.ordinal];
     const isSame = known !== undefined && known.turns[0]?.position === future.branch_point;
     if (isSame && (known.isAll || !isAll)) return known.turns;

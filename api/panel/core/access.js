@@ -4,9 +4,9 @@ const NAME = "turnledger.key";
 
 /** Take the key out of the address, if there is one, and keep it for this tab. */
 export function takeKey() {
-  const key = keyIn(location.hash);
-  if (key !== null) {
-    sessionStorage.setItem(NAME, key);
+  if (location.hash.includes("key=")) {
+    const key = keyIn(location.hash);
+    if (key !== null) sessionStorage.setItem(NAME, key);
     // What stays in the address ends up in the history, and in what people copy from it.
     history.replaceState(null, "", location.pathname + location.search);
   }
@@ -17,8 +17,8 @@ export function takeKey() {
 export function keyIn(text) {
   const trimmed = text.trim();
   const found = /[#&]key=([^&\s]+)/.exec(trimmed);
-  if (found !== null) return decodeURIComponent(found[1]);
-  return /^tl_\S+$/.test(trimmed) ? trimmed : null;
+  const key = found === null ? trimmed : found[1];
+  return /^tl_[\x21-\x7e]+$/.test(key) ? key : null;
 }
 
 /** Keep a key that a person has typed. */

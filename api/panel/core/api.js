@@ -3,6 +3,7 @@
 import { NoAnswer, Problem } from "./problems.js";
 
 const ANSWER_MS_MAX = 30_000;
+const READING_MS_MAX = 15_000;
 
 export class Api {
   /** `person` is told to the service as whom the key acts for; `onUnauthorized` when the key is not known. */
@@ -28,7 +29,7 @@ export class Api {
 
   /** Send one request; the answer's body is read as JSON. */
   async send(method, path, { body, headers = {}, signal } = {}) {
-    const limit = AbortSignal.timeout(ANSWER_MS_MAX);
+    const limit = AbortSignal.timeout(method === "GET" ? READING_MS_MAX : ANSWER_MS_MAX);
     const response = await this.open(method, path, {
       body,
       headers,
@@ -46,7 +47,7 @@ export class Api {
   async open(method, path, { body, headers = {}, signal } = {}) {
     const sent = { Authorization: `Bearer ${this.key}`, ...headers };
     if (body !== undefined) sent["Content-Type"] = "application/json";
-    if (method !== "GET" && this.person !== "") sent["Turnledger-On-Behalf-Of"] = this.person;
+    if (method !== "GET" && this.person.trim() !== "") sent["Turnledger-On-Behalf-Of"] = headerText(this.person.trim());
     let response;
     try {
       response = await fetch(path, {
@@ -72,6 +73,11 @@ export function newIdempotencyKey() {
   // randomUUID is there only where the page came over TLS or from this machine.
   if (crypto.randomUUID !== undefined) return `panel-${crypto.randomUUID()}`;
   return `panel-${Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("-")}`;
+}
+
+/** Any text as a header field can hold it: its UTF-8 bytes, each a character. */
+function headerText(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 function queryString(query) {

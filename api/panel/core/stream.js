@@ -4,20 +4,28 @@ import { Problem } from "./problems.js";
 
 // The service says something at least every 15 s; a longer silence is a connection that died unnoticed.
 const SILENCE_MS_MAX = 40_000;
+// A browser keeps few connections to one host open, all tabs together: a tab that nobody sees gives its own back.
+const UNSEEN_MS_MAX = 30_000;
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 15_000;
 
 /** Follow `path` until `signal` is aborted or the stream says that it is over.
  *
  * `after` is the revision behind which it begins. `onEvent({ id, type, data })` gets every event in order;
- * `onState("connecting" | "live" | "waiting" | "over", milliseconds)` how it stands.
+ * `onState("connecting" | "live" | "waiting" | "resting" | "over", milliseconds)` how it stands. While nobody sees
+ * the page and `mayRest()` says that nothing is awaited, nothing is followed.
  */
-export async function follow(api, path, { after, onEvent, onState, signal }) {
+export async function follow(api, path, { after, onEvent, onState, mayRest, signal }) {
   let lastId = null;
   let failures = 0;
   while (!signal.aborted) {
+    if (document.hidden && lastId !== null && mayRest()) {
+      onState("resting", 0);
+      await untilSeen(signal);
+      continue;
+    }
     onState("connecting", 0);
-    const watch = silenceWatch(signal);
+    const watch = silenceWatch(signal, mayRest);
     try {
       const headers = { Accept: "text/event-stream" };
       if (lastId !== null) headers["Last-Event-ID"] = lastId;
@@ -36,6 +44,7 @@ export async function follow(api, path, { after, onEvent, onState, signal }) {
       }
     } catch (error) {
       if (signal.aborted) return;
+      if (watch.hasRested()) continue;
       if (error instanceof Problem && (error.status === 401 || error.status === 404)) {
         onState("over", 0);
         return;
@@ -45,6 +54,7 @@ export async function follow(api, path, { after, onEvent, onState, signal }) {
       watch.end();
     }
     if (signal.aborted) return;
+    if (watch.hasRested()) continue;
     const pause = pauseAfter(failures);
     onState("waiting", pause);
     await restOrWake(pause, signal);
@@ -92,8 +102,14 @@ export function pauseAfter(failures) {
 }
 
 /** Notices when a connection is dead without saying so; `end` when it is no longer needed. */
-function silenceWatch(signal) {
+function silenceWatch(signal, mayRest) {
   const dead = new AbortController();
+  let isResting = false;
+  const unseen = setInterval(() => {
+    if (!document.hidden || !mayRest()) return;
+    isResting = true;
+    dead.abort();
+  }, UNSEEN_MS_MAX);
   const die = () => dead.abort();
   let timer = setTimeout(die, SILENCE_MS_MAX);
   const heard = () => {
@@ -104,9 +120,24 @@ function silenceWatch(signal) {
   addEventListener("offline", die);
   const end = () => {
     clearTimeout(timer);
+    clearInterval(unseen);
     removeEventListener("offline", die);
   };
-  return { signal: AbortSignal.any([signal, dead.signal]), heard, end };
+  return { signal: AbortSignal.any([signal, dead.signal]), heard, end, hasRested: () => isResting };
+}
+
+/** Wait until somebody looks at the page. */
+function untilSeen(signal) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", look);
+      signal.removeEventListener("abort", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look);
+  });
 }
 
 /** Rest, unless there is reason to believe that it works again: the network is back, or someone looks. */

@@ -18,7 +18,7 @@ const DID = {
 export function whoIs(actor) {
   if (actor.on_behalf_of) return actor.on_behalf_of;
   if (actor.process) return "The service";
-  return "Someone with an API key";
+  return "Someone";
 }
 
 /** One change as a sentence. */

@@ -14,7 +14,7 @@ export function diffWords(left, right) {
   add(pieces, "same", a.slice(0, start));
   compare(a.slice(start, a.length - end), b.slice(start, b.length - end), pieces);
   add(pieces, "same", a.slice(a.length - end));
-  return pieces;
+  return joined(pieces);
 }
 
 /** How alike two texts are, 0 to 1, by the share of words that both have. */
@@ -63,6 +63,30 @@ function compare(a, b, pieces) {
   }
   add(pieces, "left", a.slice(i));
   add(pieces, "right", b.slice(j));
+}
+
+/** Pieces in which changes that only white space lies between are one change, the left before the right. */
+function joined(pieces) {
+  const found = [];
+  let left = "";
+  let right = "";
+  const flush = () => {
+    add(found, "left", left === "" ? [] : [left]);
+    add(found, "right", right === "" ? [] : [right]);
+    left = "";
+    right = "";
+  };
+  pieces.forEach((piece, at) => {
+    const isGap = piece.kind === "same" && piece.text.trim() === "" && at > 0 && at < pieces.length - 1;
+    if (piece.kind !== "right" && (piece.kind === "left" || isGap)) left += piece.text;
+    if (piece.kind !== "left" && (piece.kind === "right" || isGap)) right += piece.text;
+    if (piece.kind === "same" && !isGap) {
+      flush();
+      found.push(piece);
+    }
+  });
+  flush();
+  return found;
 }
 
 function add(pieces, kind, tokens) {

@@ -94,7 +94,15 @@ export function reduceSession(open, action) {
 
 /** What a running turn has said so far, all its steps together. */
 export function saidBy(open, turnId) {
-  return (open.said[turnId] ?? []).map((step) => step.text).join("");
+  const texts = (open.said[turnId] ?? []).map((step) => step.text);
+  return texts.filter((text) => text !== "").join("\n\n");
+}
+
+/** The text of a turn that is not final: what it had said when it last waited for a person, and since. */
+export function unfinishedText(turn, said) {
+  const parked = turn.replies.map((reply) => reply.text).join("\n\n");
+  if (said === "" || parked.startsWith(said)) return parked;
+  return parked === "" || said.startsWith(parked) ? said : `${parked}\n\n${said}`;
 }
 
 function changed(open, { delta }) {

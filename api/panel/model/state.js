@@ -50,6 +50,8 @@ const HANDLERS = {
   "session/open": (state, { id }) => ({
     ...state,
     drafts: draftsOf(state),
+    // No turn of another session is chosen.
+    asideTab: state.asideTab === "turn" ? "futures" : state.asideTab,
     open: unopened(id, draftsOf(state)[id] ?? ""),
   }),
   "session/close": (state) => ({ ...state, drafts: draftsOf(state), open: null }),

@@ -28,6 +28,12 @@ export function App({ panel }) {
     document.title = titleOf(open);
   }, [open?.header?.name, open?.header?.active_turn_id]);
 
+  useEffect(() => {
+    // What has slid in front of everything else is where one goes on.
+    if (state.drawer === "sessions") document.getElementById("search")?.focus();
+    else if (state.drawer === "aside") document.querySelector("[role=tab][aria-selected=true]")?.focus();
+  }, [state.drawer]);
+
   if (state.key === null) return html`<${PanelProvider} value=${panel}><${SignIn} trouble=${state.signInTrouble} /><//>`;
   const isReady = open?.phase === "ready";
   const isComparing = state.route.name === "compare";

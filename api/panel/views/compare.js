@@ -19,6 +19,7 @@ export const Compare = memo(({ open, ordinal }) => {
     panel.conversation?.readFuture(future, { isAll: true });
     panel.conversation?.ensure(from, open.line.count);
   }, [future, open.header?.revision]);
+  useEffect(() => document.getElementById("main").focus(), []);
   if (open.phase !== "ready") return html`<div class="compare"><div class="skeleton"></div></div>`;
   const from = future === undefined ? 0 : Math.min(open.points[ordinal] ?? future.branch_point, future.branch_point);
   if (future === undefined) {
@@ -51,11 +52,12 @@ export const Compare = memo(({ open, ordinal }) => {
 
 function Sum({ name, count, sum, other, kind }) {
   const more = other ? subtractAmounts(sum.cost ?? "0", other.cost ?? "0") : "0";
+  const slower = other ? sum.latency - other.latency : 0;
   return html`<div class=${`sum ${kind}`}><h2>${name}</h2>
     <dl><div><dt>Turns</dt><dd>${showCount(count)}</dd></div>
-      <div><dt>Cost</dt><dd>${showAmount(sum.cost, sum.currency)}${more !== "0" ? html` <small>${more.startsWith("-") ? "" : "+"}${showAmount(more, sum.currency)}</small>` : null}</dd></div>
+      <div><dt>Cost</dt><dd>${showAmount(sum.cost, sum.currency)}<small>${more === "0" ? "" : `${more.startsWith("-") ? "" : "+"}${showAmount(more, sum.currency)}`}</small></dd></div>
       <div><dt>Tokens</dt><dd>${showCount(sum.input_tokens + sum.output_tokens)}</dd></div>
-      <div><dt>Latency</dt><dd>${showMilliseconds(sum.latency)}</dd></div></dl></div>`;
+      <div><dt>Latency</dt><dd>${showMilliseconds(sum.latency)}<small>${slower === 0 ? "" : `${slower < 0 ? "−" : "+"}${showMilliseconds(Math.abs(slower))}`}</small></dd></div></dl></div>`;
 }
 
 const Pair = memo(({ position, left, right, cursor }) => {

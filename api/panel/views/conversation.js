@@ -14,7 +14,7 @@ export const ConversationView = memo(({ open, agents, features, isOffline, isAsi
   if (open.phase !== "ready") return html`<${NotThere} open=${open} />`;
   return html`<div class="conversation">
     <${Head} open=${open} agents=${agents} features=${features} isAsideOpen=${isAsideOpen} />
-    <${Turns} open=${open} />
+    <${Turns} open=${open} speaker=${definitionOf(open.header, agents)?.speaker ?? "assistant"} />
     <div class="foot">
       <${Notices} open=${open} isOffline=${isOffline} />
       ${open.header.state === "open" ? html`<${Composer} open=${open} />` : html`<${Ended} header=${open.header} draft=${open.draft} />`}
@@ -26,12 +26,12 @@ function Head({ open, agents, features, isAsideOpen }) {
   const panel = usePanel();
   const { header, usage } = open;
   const agent = agents.items?.find((item) => item.id === header.agent.id);
-  const version = agents.versions[header.agent.id]?.find((item) => item.version === header.agent.version);
+  const definition = definitionOf(header, agents);
   return html`<header class="head">
     <${IconButton} icon="menu" label="Sessions" class="quiet square only-narrow" onClick=${() => panel.dispatch({ type: "drawer", drawer: "sessions" })} />
     <div class="head-words">
       <h1><button type="button" class="title" title="Rename" onClick=${() => panel.dispatch({ type: "dialog", dialog: { kind: "rename", session: header } })}>${header.name ?? agent?.name ?? "Untitled session"}</button></h1>
-      <p>${agent?.name ?? "Agent"} <span class="faint">version ${header.agent.version}${version ? ` · ${version.definition.model}` : ""}</span>
+      <p>${agent?.name ?? "Agent"} <span class="faint">version ${header.agent.version}${definition ? ` · ${definition.model}` : ""}</span>
         ${header.state === "ended" && html`<span class="tag">ended</span>`}</p>
     </div>
     <${Link} connection=${open.connection} state=${header.state} />
@@ -42,13 +42,17 @@ function Head({ open, agents, features, isAsideOpen }) {
   </header>`;
 }
 
+function definitionOf(header, agents) {
+  return agents.versions[header.agent.id]?.find((item) => item.version === header.agent.version)?.definition;
+}
+
 function Link({ connection, state }) {
   if (state === "ended") return null;
-  const words = { live: "Live", connecting: "Connecting", waiting: "Reconnecting", over: "Closed" }[connection.state];
+  const words = { live: "Live", connecting: "Connecting", waiting: "Reconnecting", resting: "Paused", over: "Closed" }[connection.state];
   return html`<span class="link-state" data-state=${connection.state} title="Changes by others appear as they happen"><i aria-hidden="true"></i><span>${words}</span></span>`;
 }
 
-function Turns({ open }) {
+function Turns({ open, speaker }) {
   const { conversation } = usePanel();
   const { line, header } = open;
   const queue = queued(open);
@@ -58,7 +62,7 @@ function Turns({ open }) {
     const isMeant = open.intent !== null && open.intent.kind !== "restore" && (open.intent.turnId ?? open.intent.anchor) === turn.id;
     return html`<${Turn} key=${turn.id} turn=${turn} count=${line.count} isOut=${position >= header.cursor}
       isLast=${position === header.cursor - 1} isOpen=${header.state === "open"} isActive=${turn.id === header.active_turn_id}
-      isQueued=${queue.has(turn.id)} said=${saidBy(open, turn.id)} intent=${isMeant ? open.intent : null}
+      isQueued=${queue.has(turn.id)} said=${saidBy(open, turn.id)} speaker=${speaker} intent=${isMeant ? open.intent : null}
       revision=${isMeant ? header.revision : null} />`;
   };
   return html`<${WindowedList} count=${line.count} label="Conversation" focus=${open.focus} isBusy=${header.active_turn_id !== null}

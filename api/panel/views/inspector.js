@@ -7,7 +7,8 @@ import { sentence, whoIs } from "../model/changes.js";
 import { counted, showAmount, showCount, showMilliseconds } from "../model/money.js";
 import { exactly } from "../model/time.js";
 import { Arguments } from "./approvals.js";
-import { CopyButton, html, Icon, memo, useEffect, usePanel, useState } from "./parts.js";
+import { Call } from "./call.js";
+import { CopyButton, html, Icon, memo, useEffect, usePanel } from "./parts.js";
 
 export const Inspector = memo(({ turn, header, line, details, features }) => {
   const panel = usePanel();
@@ -58,31 +59,9 @@ function Steps({ turn, details, features }) {
         ${step.outcome !== "completed" && html`<span class="tag">${step.outcome}</span>`}
         <span class="faint">${showMilliseconds(step.latency_ms)}${step.usage ? ` · ${showAmount(step.usage.cost, step.usage.currency)}` : ""}</span></p>
       <div class="timing"><i class=${step.kind} style=${{ marginLeft: `${left}%`, width: `${width}%` }}></i></div>
-      ${features.interaction && html`<${Detail} step=${step} detail=${details.calls?.[step.id]} />`}
+      ${features.interaction && html`<${Call} turn=${turn} step=${step} calls=${details.calls} />`}
     </li>`;
   })}</ol>`;
-}
-
-/** What a call was told and what it answered; read only when somebody wants to see it. */
-function Detail({ step, detail }) {
-  const panel = usePanel();
-  const [isOpen, setOpen] = useState(false);
-  const toggle = () => {
-    setOpen(!isOpen);
-    if (!isOpen) panel.inspection.readCall(step.id);
-  };
-  return html`<button type="button" class="link" aria-expanded=${String(isOpen)} onClick=${toggle}>${step.kind === "tool" ? "Arguments and result" : "Prompt and answer"}</button>
-    ${isOpen && (detail === undefined ? html`<div class="skeleton half"></div>`
-      : detail.trouble ? html`<p class="bad-words">${detail.trouble}</p>`
-        : html`<div class="call">${partsOf(detail.value).map(([name, value]) => html`<h5>${name}</h5>${typeof value === "string" ? html`<pre tabindex="0">${value}</pre>` : html`<${Json} value=${value} label=${name} />`}`)}</div>`)}`;
-}
-
-/** What is worth reading of a call, and not already in the list above. */
-function partsOf(value) {
-  const known = new Set(["id", "session_id", "turn", "agent", "started_at", "latency_ms", "usage", "outcome", "source", "run_id", "attempt", "billable", "billable_reason"]);
-  return Object.entries(value)
-    .filter(([name, part]) => !known.has(name) && part !== null && part !== "" && !(Array.isArray(part) && part.length === 0))
-    .map(([name, part]) => [name.replaceAll("_", " "), part]);
 }
 
 /** The variables as they stand after the turn; of turns further back the document does not tell them. */

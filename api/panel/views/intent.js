@@ -2,7 +2,7 @@
 
 import { summarize } from "../model/changes.js";
 import { counted, showAmount, showCount } from "../model/money.js";
-import { html, Icon, usePanel } from "./parts.js";
+import { html, Icon, useEffect, usePanel, useRef } from "./parts.js";
 
 const TITLES = {
   rewind: ({ turnId }, place) => (turnId === null ? "Rewind to the start?" : `Rewind to turn ${place}?`),
@@ -16,9 +16,14 @@ const VERBS = { rewind: "Rewind", edit: "Run again", regenerate: "Run again", re
 export function Intent({ intent, revision, place }) {
   const { commands } = usePanel();
   const { preview } = intent;
+  const section = useRef(null);
+  useEffect(() => {
+    // It must be seen before it is decided upon, wherever its turn stands on the screen.
+    section.current.scrollIntoView({ block: "nearest" });
+  }, [preview === null, intent.trouble]);
   const isReady = preview !== null && preview.revision === revision && !intent.isBusy;
   const isEmpty = intent.kind === "edit" && intent.text.trim() === "";
-  return html`<section class="intent" aria-label="Preview" aria-busy=${String(!isReady)}>
+  return html`<section class="intent" ref=${section} aria-label="Preview" aria-busy=${String(!isReady)}>
     <h4>${TITLES[intent.kind](intent, place)}</h4>
     ${intent.changes && html`<${Meanwhile} changes=${intent.changes} />`}
     ${preview === null && intent.trouble === null && html`<div class="skeleton half"></div>`}

@@ -14,7 +14,7 @@ export const Notices = memo(({ open, isOffline }) => html`<div class="notices">
 </div>`);
 
 function Connection({ connection, isOffline, state }) {
-  if (state === "ended" || connection.state === "live" || connection.state === "over") return null;
+  if (state === "ended" || ["live", "resting", "over"].includes(connection.state)) return null;
   // A moment of silence is not worth a word.
   if (!isOffline && connection.state === "connecting") return null;
   return html`<div class="banner" role="status">

@@ -20,7 +20,7 @@ export const Sidebar = memo(({ list, agents, openId, features }) => {
       ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} features=${features} cost=${list.costs[item.id]} />`)}
     </ul>
     ${list.phase === "loading" && shown.length === 0 && html`<div class="list-empty"><div class="skeleton"></div><div class="skeleton half"></div></div>`}
-    ${list.phase === "ready" && shown.length === 0 && html`<${Nothing} filter=${list.filter} />`}
+    ${list.phase === "ready" && shown.length === 0 && html`<${Nothing} filter=${list.filter} hasMore=${list.nextToken !== null} />`}
     ${list.trouble && html`<p class="list-empty bad-words" role="status">${list.trouble} <button type="button" class="link" onClick=${() => panel.sessions.refresh()}>Try again</button></p>`}
     ${list.nextToken !== null && list.phase === "ready" && html`<button type="button" class="quiet wide" onClick=${() => panel.sessions.more()}>Older sessions</button>`}
   </nav>`;
@@ -65,9 +65,9 @@ function Filters({ filter, agents }) {
   </form>`;
 }
 
-function Nothing({ filter }) {
+function Nothing({ filter, hasMore }) {
   const isNarrow = Object.values(filter).some((value) => value !== "");
-  return html`<p class="list-empty">${isNarrow ? "No session is like that." : "No sessions yet. The first one is a click away."}</p>`;
+  return html`<p class="list-empty">${isNarrow ? (hasMore ? "None of the newest is like that." : "No session is like that.") : "No sessions yet. The first one is a click away."}</p>`;
 }
 
 function PanelMenu() {

@@ -4,6 +4,7 @@ import { explain } from "../core/problems.js";
 import { go, sessionHash } from "../core/routes.js";
 import { html, Icon, IconButton, memo, useEffect, usePanel, useState } from "./parts.js";
 
+const HINTS_MAX = 6;
 const NO_FIELD = { name: "", value: "" };
 
 export const Start = memo(({ agents, draft }) => {
@@ -92,9 +93,22 @@ function NoAgents({ words }) {
     <button type="button" onClick=${() => panel.readAgents()}>Look again</button></div>`;
 }
 
-/** The context as an object; null when what was written is none. */
+/** The context as an object; null when what was written is none. `customer.name` is a field within a field. */
 function contextOf(json, fields) {
-  if (json === null) return Object.fromEntries(fields.filter((field) => field.name.trim() !== "").map((field) => [field.name.trim(), field.value]));
+  if (json === null) {
+    const context = {};
+    for (const { name, value } of fields) {
+      const path = name.split(".").map((part) => part.trim());
+      if (value.trim() === "" || path.includes("")) continue;
+      let place = context;
+      for (const part of path.slice(0, -1)) {
+        if (typeof place[part] !== "object") place[part] = {};
+        place = place[part];
+      }
+      place[path.at(-1)] = value;
+    }
+    return context;
+  }
   try {
     const value = json.trim() === "" ? {} : JSON.parse(json);
     return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null;
@@ -103,10 +117,14 @@ function contextOf(json, fields) {
   }
 }
 
-/** Names that the agent's instructions speak of, as in `{{customer}}`: fields to begin with. */
+/** What the agent's words speak of, as in `{{customer.name | friend}}`: fields to begin with. */
 function hintsOf(definition) {
   if (!definition) return [];
+  const learned = new Set((definition.nodes ?? []).flatMap((node) => (node.extraction ?? []).map((one) => one.name)));
   const names = new Set();
-  for (const found of JSON.stringify(definition).matchAll(/\{\{\s*(?:context\.)?([a-z]\w*)/gi)) names.add(found[1]);
-  return [...names].slice(0, 6);
+  for (const [, name] of JSON.stringify(definition).matchAll(/\{\{\s*(?:context\.)?([a-z]\w*(?:\.\w+)*)/gi)) {
+    const first = name.split(".")[0];
+    if (!learned.has(first) && !["arguments", "secrets", "variables"].includes(first)) names.add(name);
+  }
+  return [...names].slice(0, HINTS_MAX);
 }

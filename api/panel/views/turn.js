@@ -2,6 +2,7 @@
 
 import { isFinal, latencyOf } from "../model/line.js";
 import { showAmount, showCount, showMilliseconds } from "../model/money.js";
+import { unfinishedText } from "../model/session.js";
 import { ago, exactly } from "../model/time.js";
 import { Approvals } from "./approvals.js";
 import { Calls } from "./inspector.js";
@@ -17,7 +18,7 @@ export const Unknown = memo(({ position, count }) => html`<div class="slot" data
   </article>
 </div>`);
 
-export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, isQueued, intent, revision }) => {
+export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, isQueued, intent, revision, speaker }) => {
   const label = `Turn ${turn.position + 1}, ${stateWords(turn, isActive, isQueued)}`;
   return html`<div class="slot" data-position=${turn.position}>
     <article class="turn" data-state=${turn.state} data-out=${isOut ? "" : undefined} data-last=${isLast ? "" : undefined} tabindex="-1" aria-label=${label}
@@ -26,7 +27,7 @@ export const Turn = memo(({ turn, count, isOut, isLast, isOpen, said, isActive, 
       <div class="turn-body">
         ${intent?.kind === "edit" ? html`<${Editor} turn=${turn} intent=${intent} revision=${revision} />` : html`<${Said} turn=${turn} />`}
         <${Calls} turn=${turn} />
-        <${Answer} turn=${turn} said=${said} isActive=${isActive} isQueued=${isQueued} />
+        <${Answer} turn=${turn} said=${said} speaker=${speaker} isActive=${isActive} isQueued=${isQueued} />
         <${State} turn=${turn} canRetry=${isOpen && isLast} isQueued=${isQueued} isOpen=${isOpen} />
         <${Approvals} turn=${turn} isOpen=${isOpen} />
         ${intent !== null && intent.kind !== "edit" && html`<${Intent} intent=${intent} revision=${revision} place=${turn.position + 1} />`}
@@ -45,17 +46,18 @@ function Said({ turn }) {
   </div>`;
 }
 
-function Answer({ turn, said, isActive, isQueued }) {
-  if (turn.replies.length > 0) {
+function Answer({ turn, said, speaker, isActive, isQueued }) {
+  if (isFinal(turn)) {
     return turn.replies.map((reply) => html`<div class="reply">
       <div class="speaker">${reply.speaker}${reply.truncated ? html`<span class="tag">cut off</span>` : null}</div>
       <${Markdown} text=${reply.text} />
     </div>`);
   }
-  if (isFinal(turn) || isQueued) return null;
-  if (said !== "") return html`<div class="reply live"><${Markdown} text=${said} /></div>`;
-  if (turn.state === "awaiting_approval") return null;
-  return html`<div class="reply waiting" role="status"><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
+  const text = unfinishedText(turn, said);
+  const isWaiting = turn.state === "awaiting_approval";
+  if (text !== "") return html`<div key="live" class=${isWaiting ? "reply" : "reply live"}><div class="speaker">${speaker}</div><${Markdown} text=${text} /></div>`;
+  if (isQueued || isWaiting || !isActive) return null;
+  return html`<div key="waiting" class="reply waiting" role="status"><div class="speaker">${speaker}</div><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
     <span class="visually-hidden">Waiting for the answer</span></div>`;
 }
 
