@@ -25,9 +25,9 @@ MANNERS = Manners(
 )
 """No turn is tried again with the same words: each argument is asked for once, by one turn."""
 
-_ASKED_FOR = (*EFFECTS, "set")
-_LOOK_SECONDS = 0.3
-_APPROVED, _FOR_GOOD, _PASSED_BY = 0.65, 0.02, 0.2
+_ASKED_FOR = (*EFFECTS, "set", "pay")
+_LOOK_SECONDS = 0.2
+_APPROVED, _FOR_GOOD, _PASSED_BY = 0.7, 0.02, 0.1
 
 
 def definition(model: str, base_url: str) -> dict[str, Any]:
