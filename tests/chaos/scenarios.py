@@ -166,8 +166,8 @@ SCENARIOS = {
         pause_seconds=2,
         crash_points=("after a tool's answer, before it is written",),
         decisions_min=15,
-        seconds_min=30,
-        seconds_max=40,
+        seconds_min=25,
+        seconds_max=35,
         quiet_seconds_max=40,
     ),
     "power-cuts": msgspec.structs.replace(

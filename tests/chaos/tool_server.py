@@ -82,7 +82,7 @@ class ToolServer:
         # A call that may be made once is what breaking off is for: a person must be asked about it.
         ways = {"at once": 55, "late": 20, "refused": 8, "cut": 12, "stalled": 5}
         if EFFECTS[tool] == "once":
-            ways |= {"at once": 40, "cut": 30}
+            ways |= {"at once": 30, "cut": 40}
         way = "at once" if self.is_good else self._random.choices(list(ways), list(ways.values()))[0]
         match way:
             case "late":
