@@ -99,11 +99,14 @@ class LogRow(NamedTuple):
     text: str
 
 
+# The instant only says how far the log had come: two runs whose clocks disagree leave no gap in it.
 _AFTER = """
 SELECT number, step_id, kind, text_offset, text
   FROM deltas
  WHERE organization_id = $1 AND session_id = $2 AND turn_id = $3 AND number > $4
-   AND ($5::timestamptz IS NULL OR at <= $5)
+   AND ($5::timestamptz IS NULL
+        OR number <= (SELECT max(l.number) FROM deltas l
+                       WHERE l.organization_id = $1 AND l.session_id = $2 AND l.turn_id = $3 AND l.at <= $5))
  ORDER BY number
  LIMIT $6
 """

@@ -17,6 +17,7 @@ _RARE_SECONDS_MAX = 45
 _DRAIN_SECONDS_MAX = 30
 _ZOMBIE_SECONDS = 1
 """In which one that goes on does whatever it still does."""
+_BEFORE_TOOLS_END = "after a tool's answer, before it is written"
 _RARE = frozenset(
     {
         "after a session is created, before the reply",
@@ -26,6 +27,8 @@ _RARE = frozenset(
     }
 )
 """Passed so seldom that a process dies there the first time, and is given longer to come to it."""
+_PASSED_OVER_MAX = {_BEFORE_TOOLS_END: 3}
+"""Passed less often than the others: a process dies there sooner."""
 _ON_DRAIN = "while a turn is handed back"
 
 
@@ -103,7 +106,7 @@ class Faults:
         """Start a process anew with a crash point armed, and wait until it has died there, or will not."""
         if node.is_running:
             self._kill(node)
-        count = 1 if point in _RARE else self._random.randint(1, 12)
+        count = 1 if point in _RARE else self._random.randint(1, _PASSED_OVER_MAX.get(point, 12))
         node.start(crash=f"{point}:{count}")
         await node.ready()
         deadline = time.monotonic() + (_RARE_SECONDS_MAX if point in _RARE else _CRASH_SECONDS_MAX)

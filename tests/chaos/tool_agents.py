@@ -25,8 +25,9 @@ MANNERS = Manners(
 )
 """No turn is tried again with the same words: each argument is asked for once, by one turn."""
 
-_LOOK_SECONDS = 0.3
-_APPROVED, _FOR_GOOD, _PASSED_BY = 0.65, 0.02, 0.2
+_ASKED_FOR = (*EFFECTS, "set", "send", "pay", "pay")
+_LOOK_SECONDS = 0.2
+_APPROVED, _FOR_GOOD, _PASSED_BY = 0.7, 0.02, 0.1
 
 
 def definition(model: str, base_url: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ class ToolClients(Clients):
             asked = []
             for _ in range(chance.choice((1, 1, 2, 3))):
                 number += 1
-                asked.append(f'{chance.choice(list(EFFECTS))}:{{"id":"{call.id}.{number}"}}')
+                asked.append(f'{chance.choice(_ASKED_FOR)}:{{"id":"{call.id}.{number}"}}')
             if chance.random() < 0.3:
                 asked.insert(chance.randint(0, len(asked)), f"{chance.choice(LABELS)}:{{}}")
             rounds.append(f"words={chance.choice((0, 2, 6))} calls={';'.join(asked)}")

@@ -10,6 +10,8 @@ import random
 
 import msgspec
 
+from tests.chaos.tool_agents import EFFECTS
+
 _STALL_SECONDS = 4
 """Longer than a tool waits."""
 
@@ -77,7 +79,10 @@ class ToolServer:
         tool = first.split(" ")[1].strip("/")
         self.arrivals.append(Arrival(tool=tool, argument=body["id"], key=headers.get("idempotency-key")))
         status, content = "200 OK", b'{"done":true}'
-        ways = {"at once": 55, "late": 20, "refused": 8, "cut": 10, "stalled": 7}
+        # A call that may be made once is what breaking off is for: a person must be asked about it.
+        ways = {"at once": 55, "late": 20, "refused": 8, "cut": 12, "stalled": 5}
+        if EFFECTS[tool] == "once":
+            ways |= {"at once": 30, "cut": 40}
         way = "at once" if self.is_good else self._random.choices(list(ways), list(ways.values()))[0]
         match way:
             case "late":

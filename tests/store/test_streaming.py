@@ -175,6 +175,20 @@ async def test_what_a_turn_says_before_it_waits_and_after_stands_around_the_deci
     assert shown(await Reader(conversation, Cursor(revision=0)).read_all()) == whole
 
 
+async def test_runs_whose_clocks_disagree_leave_no_gap_before_a_wait(pool: Pool) -> None:
+    conversation = await Conversation.begin(await make_world(pool), pool)
+    await conversation.append()
+    await conversation.take_up()
+    await conversation.say("One moment")
+    await conversation.say(", please.")
+    await conversation.park()
+    await pool.execute("UPDATE deltas SET at = at + interval '1 hour' WHERE number = 1")
+
+    told = shown(await Reader(conversation, Cursor(revision=2)).read_all())
+
+    assert told == ["0 One moment", "10 , please.", "3 turn.awaiting_approval"]
+
+
 async def test_a_reader_without_a_cursor_begins_at_the_present_with_what_its_turn_has_said(
     pool: Pool,
 ) -> None:
