@@ -110,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     body_bytes_max: Annotated[int, Meta(ge=1024, le=67_108_864)] = 262_144
     """Size of a request body above which it is refused."""
+    import_bytes_max: Annotated[int, Meta(ge=1024, le=1_073_741_824)] = 67_108_864
+    """Size of a session file above which it is not imported over HTTP; `turnledger import` has no limit."""
     text_bytes_max: Annotated[int, Meta(ge=1, le=16_777_216)] = 32_768
     """Size of one message's text in UTF-8; at most `body_bytes_max`."""
     context_bytes_max: Annotated[int, Meta(ge=2, le=16_777_216)] = 16_384

@@ -44,7 +44,11 @@ async def assembled(
         store = Store(database.pool, hub)
         models = build_models(settings, environ)
         stack.push_async_callback(models.close)
-        own = [sweeps.sweep_forever(database.pool, settings), sweeps.deny_expired_forever(store)]
+        own = [
+            sweeps.sweep_forever(database.pool, settings),
+            sweeps.deny_expired_forever(store),
+            sweeps.erase_due_forever(store),
+        ]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:

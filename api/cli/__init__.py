@@ -32,6 +32,8 @@ COMMANDS = {
     "keys": Command("keys", "create, list and revoke API keys; show the local one"),
     "agents": Command("agents", "validate, publish, list and compare agents"),
     "usage": Command("usage", "show the ledger: every model call and its cost"),
+    "export": Command("export_session", "write a whole session as one file, or as Markdown"),
+    "import": Command("import_session", "bring a session in from such a file"),
     "doctor": Command("doctor", "look for what must not be: gaps, double bills, stuck turns, broken laws"),
     "openapi": Command("openapi", "print, write or check the OpenAPI document"),
     "config": Command("config", "show every setting in force and where it came from"),

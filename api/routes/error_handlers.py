@@ -12,6 +12,8 @@ from litestar.types import ExceptionHandlersMap
 from loguru import logger
 
 from api.routes.errors import (
+    AgentDiffers,
+    AlreadyHere,
     ApiError,
     IdempotencyKeyReused,
     NotFound,
@@ -60,6 +62,10 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, StaleRevision.of(error))
         case store.DraftConflict():
             return handle_api_error(request, StaleRevision.of_draft(error))
+        case store.AlreadyHere():
+            return handle_api_error(request, AlreadyHere(error.what))
+        case store.AgentDiffers():
+            return handle_api_error(request, AgentDiffers(agent_id=error.agent_id, version=error.version))
         case _:
             return handle_unforeseen(request, error)
 
@@ -115,6 +121,8 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
     store.RequestInFlight: handle_store_error,
+    store.AlreadyHere: handle_store_error,
+    store.AgentDiffers: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
     **dict.fromkeys(store.OUTAGES, handle_outage),

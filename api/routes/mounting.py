@@ -19,6 +19,8 @@ from api.routes import (
     messages,
     openapi,
     previews,
+    retention,
+    session_files,
     sessions,
     turns,
     usage,
@@ -34,6 +36,7 @@ from api.store import KeyReused
 
 OPERATIONS: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
+    *session_files.OPERATIONS,
     *line.OPERATIONS,
     *messages.OPERATIONS,
     *turns.OPERATIONS,
@@ -44,6 +47,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *retention.OPERATIONS,
     *health.OPERATIONS,
 )
 

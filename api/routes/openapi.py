@@ -29,6 +29,7 @@ _TAGS = {
     "turns": "Turns: one exchange each, and the futures that were discarded.",
     "agents": "Agents and their published versions.",
     "usage": "The ledger: every model call exactly once.",
+    "organization": "What an organization has set for itself.",
     "health": "Whether the service is up.",
 }
 
@@ -184,6 +185,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         written["headers"] = _headers(answer.headers)
     if answer.struct is not None:
         written["content"] = {answer.media_type: {"schema": _any_of(answer.structs)}}
+    for media_type in answer.files:
+        written.setdefault("content", {})[media_type] = {"schema": {"type": "string"}}
     if answer.streams:
         written.setdefault("content", {})[EVENT_STREAM] = _stream(answer.streams)
     return written

@@ -45,6 +45,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     struct: Any = None
     """What the body is, or a tuple of what it may be; None for an answer without one."""
     media_type: str = JSON
+    files: tuple[str, ...] = ()
+    """The media types of a file that is sent in the place of a struct."""
     streams: dict[str, Any] = {}
     """What the events of a stream are, by their type, where the caller may ask for `text/event-stream`."""
     headers: tuple[Header, ...] = ()

@@ -6,6 +6,8 @@
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
     access      organizations and API keys
+    retention   how long text is kept
+    exporting   a session whole as a file; importing: such a file into another installation
 
 `Store` bundles them over one pool.
 """

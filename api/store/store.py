@@ -13,7 +13,10 @@ from api.store.approval_rules import ApprovalRules
 from api.store.approvals import Approvals
 from api.store.base import utc_now
 from api.store.doctor import Doctor
+from api.store.exporting import Exporting
+from api.store.importing import Importing
 from api.store.reading import Readings
+from api.store.retention import Retention
 from api.store.running import Running
 from api.store.sessions import Sessions
 from api.store.streaming import Streaming
@@ -39,4 +42,7 @@ class Store:
         self.approval_rules = ApprovalRules(pool, hub, clock=clock, new_id=new_id)
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
+        self.exporting = Exporting(pool, hub, clock=clock, new_id=new_id)
+        self.importing = Importing(pool, hub, clock=clock, new_id=new_id)
+        self.retention = Retention(pool, hub, clock=clock, new_id=new_id)
         self.doctor = Doctor(pool, hub, clock=clock, new_id=new_id)

@@ -47,6 +47,37 @@ VALID: dict[str, dict[str, Any]] = {
     "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
     "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
     "validateDefinition": {"definition": {"model": "scripted:echo"}},
+    "putRetention": {"content_days": 30},
+    "importSession": {
+        "kind": "turnledger.session",
+        "format": 1,
+        "exported_at": "2026-01-01T00:00:00Z",
+        "organization_id": "org_1",
+        "agent": {"id": "{agent_id}", "version": 1, "name": "Guide", "definition": {}},
+        "session": {},
+        "context": {},
+        "metadata": {},
+        **{
+            name: [{}]
+            for name in (
+                "branches",
+                "discarded_futures",
+                "turns",
+                "events",
+                "usage_entries",
+                "imported_usage_entries",
+            )
+        },
+        "counts": {
+            "branches": 1,
+            "discarded_futures": 1,
+            "turns": 1,
+            "steps": 1,
+            "events": 1,
+            "usage_entries": 1,
+            "imported_usage_entries": 1,
+        },
+    },
 }
 
 WRONG: list[Any] = ["\x00", "a\x00b", "\ud800", 10**30, -1, 1.5, True, [], [1], float("nan"), float("inf")]
@@ -96,6 +127,7 @@ class Bench:
             await self.api.get("/v1/agents"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
+            await self.api.get("/v1/organization/retention"),
         ]
 
     async def send(
@@ -158,12 +190,12 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
                 operation, json.dumps({field: [1] for field in [*valid, "bogus"]}).encode()
             )
 
-            pointers = {fault["pointer"] for fault in response.json()["errors"]}
-            assert pointers == {f"/{field}" for field in [*valid, "bogus"]}, operation_id
+            fields = {fault["pointer"].split("/")[1] for fault in response.json()["errors"]}
+            assert fields == {*valid, "bogus"}, operation_id
 
 
 async def test_what_is_no_json_object_is_refused(pool: Pool) -> None:
-    async with serving(pool) as api:
+    async with serving(pool, import_bytes_max=262_144) as api:
         bench = await set_up(api)
         before = await bench.state()
 

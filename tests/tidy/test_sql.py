@@ -14,6 +14,7 @@ UNBOUND = {
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "retention._DUE": "a sweep deletes what no organization wants kept any longer",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
