@@ -88,8 +88,9 @@ async def test_a_session_that_is_used_again_meanwhile_stays(pool: Pool) -> None:
     clock.now += timedelta(days=2)
     (due,) = await world.store.retention.due()
 
-    await world.append(session_id, None, "I am back")
-    await world.answer()
+    await world.store.sessions.update(
+        world.caller, session_id, name="Back", metadata=None, metadata_bytes_max=9, expected=None
+    )
 
     assert not await world.store.retention.erase_due(due)
     assert await is_there(world, session_id)
