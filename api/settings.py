@@ -89,6 +89,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta()] = "info"
     """The least severe level that is logged."""
 
+    metrics_token: Annotated[_Key | None, Meta(extra=_KEY)] = None
+    """Bearer token with which `/metrics` is read; unset, it is answered on a loopback address alone."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """TCP port on which a worker, which serves nothing else, answers `/metrics`; 0: it does not."""
+    otlp_endpoint: Annotated[str | None, Meta(extra={**_URL, "variable": "OTEL_EXPORTER_OTLP_ENDPOINT"})] = (
+        None
+    )
+    """OTLP/HTTP receiver that spans are sent to, such as `http://127.0.0.1:4318`; unset, there are none."""
+
     database_url: Annotated[_PostgresUrl | None, _POSTGRES_URL] = None
     """The Postgres server (15 or newer) to use; unset, the embedded server is started."""
     data_dir: Annotated[Path, _DATA_DIR] = msgspec.field(default_factory=lambda: default_data_dir(os.environ))
@@ -343,7 +352,7 @@ def _read(setting: Setting, text: str) -> Any:
         if not text:
             raise ValueError(text)
         return Path(text).expanduser().absolute()  # RuntimeError where there is no such home
-    if setting.name == "openai_base_url":
+    if setting.name in ("openai_base_url", "otlp_endpoint"):
         return _base_url(text)
     if setting.name == "model_providers":
         return _providers(text)

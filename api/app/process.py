@@ -16,6 +16,7 @@ from api.events import Hub
 from api.runner.loop import Runner
 from api.settings import Settings
 from api.store import Store
+from api.telemetry.tracing import sending_spans
 from db.pool import Pool
 
 
@@ -39,6 +40,7 @@ async def assembled(
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(sending_spans(settings.otlp_endpoint))
         database = await stack.enter_async_context(open_database(settings, application_name=application_name))
         hub = Hub()
         store = Store(database.pool, hub)

@@ -12,6 +12,7 @@ from api.app import first_start
 from api.app.asgi import build_app, build_state
 from api.app.host_guard import guard_host
 from api.app.local_access import LocalAccess
+from api.app.observing import observe
 from api.app.process import assembled
 from api.app.server import Server, address_of, allow_many_files, bind, listen, make_server, on_signals
 from api.runner.loop import Runner
@@ -70,7 +71,7 @@ async def _assembled(
             local = await first_start.prepare(parts.pool, parts.store, settings, address=address)
         state = build_state(settings, pool=parts.pool, store=parts.store, hub=parts.hub)
         server = make_server(
-            guard_host(build_app(state), bound_to=settings.host),
+            observe(guard_host(build_app(state, pool=parts.pool), bound_to=settings.host)),
             grace_seconds=settings.shutdown_grace_seconds,
             on_stop=state.stop,
         )

@@ -26,6 +26,7 @@ from api.routes.errors import (
 from api.routes.problems import MEDIA_TYPE, Problem
 from api.session.errors import CommandRefused
 from api.store import errors as store
+from api.telemetry import measures
 
 
 def answer(
@@ -35,6 +36,7 @@ def answer(
     members: Mapping[str, Any] | None = None,
 ) -> Response[bytes]:
     """Put a problem document, with further members (RFC 9457 3.2), into a response that nobody may store."""
+    measures.ERRORS.labels(where="http", code=problem.code).inc()
     document = {**(members or {}), **msgspec.to_builtins(problem)}
     return Response(
         content=msgspec.json.encode(document),
@@ -46,6 +48,8 @@ def answer(
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
     """Answer an error that the HTTP layer raised on purpose."""
+    if isinstance(error, StaleRevision):
+        measures.CONFLICTS.inc()
     return answer(error.problem(), headers=error.headers)
 
 
@@ -79,7 +83,7 @@ def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response
 def handle_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer for a database that is away, overloaded or too slow; the call may be sent again."""
     logger.opt(exception=error).warning(
-        "database did not answer", method=request.method, path=request.url.path
+        "database did not answer", method=request.method, operation=_operation(request)
     )
     return handle_api_error(request, Unavailable("The database does not answer; send the call again."))
 
@@ -103,7 +107,7 @@ def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Resp
     """
     instance = uuid4().urn
     logger.opt(exception=error).error(
-        "request failed", instance=instance, method=request.method, path=request.url.path
+        "request failed", instance=instance, method=request.method, operation=_operation(request)
     )
     problem = describe(
         code="internal-error",
@@ -129,6 +133,12 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: handle_unforeseen,
 }
 """For the application: whatever goes wrong, the answer is a problem document."""
+
+
+def _operation(request: Request[Any, Any, Any]) -> str | None:
+    """Which operation was called; not its path, which is whatever a caller has sent."""
+    name: str | None = getattr(request.scope.get("route_handler"), "name", None)
+    return name
 
 
 def _sentence(words: str) -> str:

@@ -41,6 +41,8 @@ from api.session.document import Approval, ApprovalReason, Decision, Notice, Tur
 from api.store import Store
 from api.store.base import utc_now
 from api.store.running import Intent
+from api.telemetry import tracing
+from api.telemetry.tracing import Span
 
 CALLS_MAX = 16
 """Calls of one round that are made; more are refused."""
@@ -191,6 +193,18 @@ class ToolCalls:
             context=run.context,
             variables=run.progress().variables,
         )
+        with tracing.span(
+            f"execute_tool {tool.name}",
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": tool.name,
+                "gen_ai.tool.call.id": ids.to_wire(ids.Kind.STEP, step_id),
+                "gen_ai.conversation.id": run.work.head.session.id,
+            },
+        ) as span:
+            await self._call(run, tool, invocation, step_id, span)
+
+    async def _call(self, run: Run, tool: Tool, invocation: Invocation, step_id: UUID, span: Span) -> None:
         started = time.monotonic()
         making = asyncio.create_task(self._toolbox.call(invocation))
         lost = asyncio.create_task(run.hold.lost.wait())
@@ -208,6 +222,8 @@ class ToolCalls:
                 raise TurnLost
             raise TurnFailed(TurnError(code="timeout", message="The turn took longer than its limit."))
         result = making.result()
+        if result.outcome is not ToolOutcome.COMPLETED:
+            span.fail(result.outcome.value)
         logger.info(
             "tool called",
             tool=tool.name,
