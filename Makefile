@@ -5,7 +5,7 @@ PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
 
-.PHONY: check check-static format format-check lint layers types test fresh coverage bench chaos mutants \
+.PHONY: check check-static format format-check lint layers types test fresh coverage bench chaos mutants panel-shots \
         constraints environment
 
 check: check-static coverage test
@@ -57,6 +57,11 @@ chaos: environment
 # Puts faults into the product, one at a time: the chaos programme must find each.
 mutants: environment
 	$(RUN) tests.chaos.mutation
+
+# A picture of every main view of the panel, for people to look at: light and dark, wide and narrow.
+SHOTS ?= build/panel-shots
+panel-shots: environment
+	$(RUN) tests.panel.views $(SHOTS)
 
 # No URLs and no hosts in there: each machine fetches from where it is told to.
 constraints:

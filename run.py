@@ -26,7 +26,7 @@ VENV = Path(os.environ.get("TURNLEDGER_VENV") or HERE / ".venv").absolute()
 PYTHON = VENV / "bin" / "python"
 # Written last: an environment without it was never finished.
 STAMP = VENV / "turnledger-installed.json"
-FOR_USE = "anthropic"
+FOR_USE = "anthropic,mcp"
 FOR_DEVELOPMENT = "dev"
 OUTPUT_LINES_SHOWN = 30
 

@@ -6,23 +6,30 @@ flag, else from the environment (`TURNLEDGER_PORT` for `port`), else from the de
 """
 
 import os
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from api.setting_values import (
+    FUNCTIONS,
+    HOSTS,
+    MODEL_PROVIDERS,
+    SECRETS_KEY,
+    SERVERS,
+    McpServer,
+    ModelProvider,
+    ToolFunction,
+    read_base_url,
+)
+
 PREFIX = "TURNLEDGER_"
 MODEL_KEY_PREFIX = "TURNLEDGER_MODEL_KEY_"
 """What precedes a provider's name in the variable that holds its key; see `Settings.model_providers`."""
-
-PROVIDERS_BUILT_IN = frozenset({"openai", "anthropic", "scripted"})
-"""Provider names with a meaning of their own, which `model_providers` cannot give another."""
 
 
 class Source(StrEnum):
@@ -33,28 +40,22 @@ class Source(StrEnum):
     FLAG = "flag"
 
 
-class ModelProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A server that speaks the chat-completions protocol, named in `model` as `name:model`."""
-
-    name: str
-    base_url: str
-    api_key: str | None = None
-    """None where the server asks for no key."""
-
-    def __repr__(self) -> str:
-        return f"{self.name}={self.base_url}"
-
-    def __rich_repr__(self) -> Any:
-        yield repr(self)
-
-
 _Key = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]+\Z")]
 _KEY = {"secret": True, "expects": "printable ASCII without spaces"}
-_URL = {"expects": "an http or https URL without credentials, query or fragment"}
+_URL = {"read": read_base_url, "expects": "an http or https URL without credentials, query or fragment"}
 _PostgresUrl = Annotated[str, Meta(pattern=r"\Apostgres(ql)?://.+")]
 _POSTGRES_URL = Meta(extra={"secret": True, "expects": "a URL that begins with `postgresql://`"})
+
+
+def _read_folder(text: str) -> Path:
+    if not text:
+        raise ValueError(text)
+    return Path(text).expanduser().absolute()  # RuntimeError where there is no such home
+
+
 _DATA_DIR = Meta(
     extra={
+        "read": _read_folder,
         "expects": "a path",
         "default": "`/var/lib/turnledger` as root, else `turnledger` in the user's data folder",
     }
@@ -62,9 +63,6 @@ _DATA_DIR = Meta(
 _MODEL_NAME = Meta(
     pattern=r"\A[\x21-\x7e]{1,180}\Z",
     extra={"expects": "a model's name without `provider:`, printable ASCII without spaces"},
-)
-_MODEL_PROVIDERS = Meta(
-    extra={"expects": "`name=base_url[,name=base_url...]`, each name `[a-z][a-z0-9-]*` and given once"}
 )
 
 
@@ -133,8 +131,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest wait that `Prefer: wait=` can ask for."""
     idempotency_hours: Annotated[int, Meta(ge=1, le=8760)] = 72
     """Time that the answer to an `Idempotency-Key` is kept."""
-    key_cache_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5
-    """Time for which a revoked API key may still be accepted."""
+    key_cache_seconds: Annotated[float, Meta(ge=0, le=5)] = 5
+    """Time for which a revoked API key may still be accepted, by this process."""
+    idle_sweep_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60
+    """Time between two looks for sessions that end by inactivity (`limits.idle_seconds` of their agent)."""
 
     streams_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
     """Event streams that this process serves at once; further ones get 503."""
@@ -167,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Model of the demo agent that the embedded service makes when `OPENAI_API_KEY` is set."""
     demo_anthropic_model: Annotated[str, _MODEL_NAME] = "claude-haiku-4-5"
     """Model of the demo agent that the embedded service makes when `ANTHROPIC_API_KEY` is set."""
-    model_providers: Annotated[tuple[ModelProvider, ...], _MODEL_PROVIDERS] = ()
+    model_providers: Annotated[tuple[ModelProvider, ...], MODEL_PROVIDERS] = ()
     """Further servers that speak the chat-completions protocol, for models named `name:...`; the key of
     `name` is read from `TURNLEDGER_MODEL_KEY_NAME` (`-` becomes `_`)."""
     model_connect_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 10
@@ -187,6 +187,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     context_tokens_default: Annotated[int, Meta(ge=256, le=10_000_000)] = 32_000
     """Tokens of conversation sent to a model whose window is not known, unless the agent's limits say
     otherwise."""
+
+    tool_functions: Annotated[tuple[ToolFunction, ...], FUNCTIONS] = ()
+    """Python functions that agents may call as tools, by the names that definitions use."""
+    tool_threads_max: Annotated[int, Meta(ge=1, le=1000)] = 16
+    """Tool functions that are not asynchronous and run at once in this process."""
+    tool_hosts_allowed: Annotated[tuple[str, ...], HOSTS] = ()
+    """Hosts that the tools of every organization, and MCP servers, may be on although their addresses are
+    not public; for one organization alone, see `turnledger tools allow`."""
+    tool_connect_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 10
+    """Time in which the server of a tool must accept the connection."""
+    tool_answer_bytes_max: Annotated[int, Meta(ge=1024, le=67_108_864)] = 1_048_576
+    """Size up to which the answer to an HTTP tool is read."""
+    tool_result_bytes_max: Annotated[int, Meta(ge=256, le=1_048_576)] = 32_768
+    """Size to which the result of any tool is cut before the model gets it."""
+    mcp_servers: Annotated[tuple[McpServer, ...], SERVERS] = ()
+    """MCP servers whose tools agents may call, by the names that definitions use."""
+    mcp_start_seconds: Annotated[float, Meta(ge=0.1, le=600)] = 15
+    """Time in which an MCP server must start, or be reached, and list its tools."""
+    mcp_calls_max: Annotated[int, Meta(ge=1, le=1000)] = 8
+    """Calls that one connection to an MCP server carries at once; as many again wait for a place."""
+    secrets_key: Annotated[tuple[bytes, ...], SECRETS_KEY] = ()
+    """Encrypts the secrets of organizations; the first encrypts, all decrypt: see `turnledger secrets
+    rotate`."""
 
     sources: dict[str, Source] = {}
     """Where each value came from, by name of the setting; what is missing here is the default."""
@@ -221,6 +244,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     default: str
     """The default as the documentation shows it."""
     is_secret: bool
+    read: Callable[[str], Any] | None
+    """Reads the text of a value; raises ValueError or RuntimeError. None leaves it to msgspec."""
     is_quotable: bool
     """Whether an error may repeat a faulty value: not where a secret may stand in it."""
 
@@ -302,9 +327,6 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "turnledger"
 
 
-_PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]*")
-
-
 def _is_setting(hint: Any) -> bool:
     """Tell a setting from the two fields about them: a setting is annotated with its meaning."""
     return get_origin(hint) is Annotated
@@ -327,6 +349,7 @@ def _setting(field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
         expects=expects,
         default=default,
         is_secret=extra.get("secret", False),
+        read=extra.get("read"),
         is_quotable="expects" not in extra,
     )
 
@@ -348,44 +371,11 @@ def _find(
 
 def _read(setting: Setting, text: str) -> Any:
     """Turn the text of one value into the value; raises one of what `load` catches."""
-    if setting.name == "data_dir":
-        if not text:
-            raise ValueError(text)
-        return Path(text).expanduser().absolute()  # RuntimeError where there is no such home
-    if setting.name in ("openai_base_url", "otlp_endpoint"):
-        return _base_url(text)
-    if setting.name == "model_providers":
-        return _providers(text)
+    if setting.read is not None:
+        return setting.read(text)
     if get_origin(get_args(setting.type)[0]) is Literal:
         text = text.lower()
     return msgspec.convert(text, setting.type, strict=False)
-
-
-def _providers(text: str) -> tuple[ModelProvider, ...]:
-    providers = []
-    for part in text.split(","):
-        name, _, url = part.strip().partition("=")
-        if not _PROVIDER_NAME.fullmatch(name) or name in PROVIDERS_BUILT_IN:
-            raise ValueError(name)
-        providers.append(ModelProvider(name=name, base_url=_base_url(url)))
-    if len({provider.name for provider in providers}) < len(providers):
-        raise ValueError(text)
-    return tuple(providers)
-
-
-def _base_url(text: str) -> str:
-    url = urlsplit(text)
-    # A path is appended to it, so it ends before a query; and credentials belong where they are not shown.
-    if (
-        url.scheme not in ("http", "https")
-        or not url.hostname
-        or url.query
-        or url.fragment
-        or "@" in url.netloc
-    ):
-        raise ValueError(text)
-    _ = url.port  # raises ValueError when it is no port
-    return text.rstrip("/")
 
 
 def _with_keys(
@@ -432,7 +422,5 @@ def _shown(setting: Setting, value: Any) -> str:
     if setting.is_secret:
         return "(set)"
     if isinstance(value, tuple):
-        return ",".join(
-            f"{provider!r} (key {'set' if provider.api_key else 'not set'})" for provider in value
-        )
+        return ",".join(str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

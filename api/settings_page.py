@@ -38,6 +38,7 @@ _HEADINGS = {
     "body_bytes_max": "Requests",
     "turn_seconds_max": "Turns",
     "openai_api_key": "Models",
+    "tool_functions": "Tools",
 }
 """The first setting of each part of the page."""
 

@@ -10,6 +10,7 @@ BENCHMARKS = (
     "http_vs_pgbench",
     "first_token",
     "readers",
+    "panel",
     "takeover",
 )
 

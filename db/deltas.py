@@ -103,16 +103,24 @@ _AFTER = """
 SELECT number, step_id, kind, text_offset, text
   FROM deltas
  WHERE organization_id = $1 AND session_id = $2 AND turn_id = $3 AND number > $4
+   AND ($5::timestamptz IS NULL OR at <= $5)
  ORDER BY number
- LIMIT $5
+ LIMIT $6
 """
 
 
 async def after(
-    conn: Connection, organization_id: UUID, session_id: UUID, turn_id: UUID, *, number: int, limit: int
+    conn: Connection,
+    organization_id: UUID,
+    session_id: UUID,
+    turn_id: UUID,
+    *,
+    number: int,
+    until: datetime | None,
+    limit: int,
 ) -> list[LogRow]:
-    """Read a turn's delta log behind an entry, in order."""
-    rows = await conn.fetch(_AFTER, organization_id, session_id, turn_id, number, limit)
+    """Read a turn's delta log behind an entry, in order, up to an instant if one is given."""
+    rows = await conn.fetch(_AFTER, organization_id, session_id, turn_id, number, until, limit)
     return [LogRow(*row.values()) for row in rows]
 
 

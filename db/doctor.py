@@ -28,7 +28,7 @@ SELECT l.organization_id, 'organization' AS subject,
 HAVING count(u.seq) <> l.last_seq OR COALESCE(max(u.seq), 0) <> l.last_seq
 """
 
-# What is corrected is always a cost that was unknown, so a correction with a cost makes one unknown less.
+# A correction with a cost makes one unknown less, unless the cost that it corrects was known.
 _ORGANIZATION_TOTALS = """
 SELECT l.organization_id, 'organization' AS subject,
        format('totals say %s calls, %s input, %s output, cost %s, %s unknown; the ledger %s, %s, %s, %s, %s',
@@ -44,7 +44,8 @@ SELECT l.organization_id, 'organization' AS subject,
               COALESCE(sum(reasoning_tokens), 0) AS reasoning_tokens,
               COALESCE(sum(cost), 0) AS cost,
               count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
-                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL) AS unknown_count
+                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL
+                                       AND NOT corrects_known) AS unknown_count
          FROM usage_entries u WHERE u.organization_id = l.organization_id) s
  WHERE (l.call_count, l.input_tokens, l.cached_tokens, l.cache_write_tokens, l.output_tokens,
         l.reasoning_tokens, l.cost, l.unknown_count)
@@ -65,7 +66,8 @@ SELECT COALESCE(t.organization_id, s.organization_id) AS organization_id,
               sum(cache_write_tokens) AS cache_write_tokens, sum(output_tokens) AS output_tokens,
               sum(reasoning_tokens) AS reasoning_tokens, COALESCE(sum(cost), 0) AS cost,
               count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
-                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL) AS unknown_count
+                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL
+                                       AND NOT corrects_known) AS unknown_count
          FROM usage_entries GROUP BY organization_id, session_id) s
     ON s.organization_id = t.organization_id AND s.session_id = t.session_id
  WHERE (t.call_count, t.input_tokens, t.cached_tokens, t.cache_write_tokens, t.output_tokens,
@@ -84,6 +86,41 @@ SELECT organization_id, format('step %s', step_id) AS subject, format('%s origin
 HAVING count(*) > 1
 """
 
+# The trigger forbids it; what a dropped trigger let in would not be noticed otherwise.
+_CORRECTIONS = """
+SELECT c.organization_id, format('entry %s', c.corrects_id) AS subject,
+       format('%s corrections, numbered to %s; nets: input %s, output %s, cost %s', count(*),
+              max(c.correction_number), min(o.input_tokens) + sum(c.input_tokens),
+              min(o.output_tokens) + sum(c.output_tokens),
+              COALESCE(min(o.cost), 0) + COALESCE(sum(c.cost), 0)) AS detail
+  FROM usage_entries c
+  LEFT JOIN usage_entries o ON o.organization_id = c.organization_id AND o.id = c.corrects_id
+                           AND o.corrects_id IS NULL AND o.seq < c.seq AND o.step_id = c.step_id
+ WHERE c.corrects_id IS NOT NULL
+ GROUP BY c.organization_id, c.corrects_id
+HAVING count(o.id) < count(*) OR max(c.correction_number) <> count(*)
+    OR count(*) FILTER (WHERE c.cost IS NOT NULL AND NOT c.corrects_known)
+           > count(*) FILTER (WHERE o.cost IS NULL)
+    OR LEAST(min(o.input_tokens) + sum(c.input_tokens), min(o.cached_tokens) + sum(c.cached_tokens),
+             min(o.cache_write_tokens) + sum(c.cache_write_tokens),
+             min(o.output_tokens) + sum(c.output_tokens),
+             min(o.reasoning_tokens) + sum(c.reasoning_tokens),
+             COALESCE(min(o.cost), 0) + COALESCE(sum(c.cost), 0)) < 0
+"""
+
+# What a budget remembers of the ledger is what the ledger says.
+_BUDGETS = """
+SELECT b.organization_id, format('budget of %s, %s', COALESCE(b.key_id::text, 'all'), b.period) AS subject,
+       format('remembers %s up to %s; the ledger says %s', b.counted_cost, b.counted_seq, s.cost) AS detail
+  FROM budgets b
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(sum(u.cost), 0) AS cost
+         FROM usage_entries u
+        WHERE u.organization_id = b.organization_id AND u.seq <= b.counted_seq
+          AND u.created_at >= b.counted_from AND (b.key_id IS NULL OR u.key_id = b.key_id)) s
+ WHERE b.counted_from IS NOT NULL AND b.counted_cost <> s.cost
+"""
+
 # A step of a session that was imported belongs to a run of another installation, which has paid for it.
 _UNBILLED_CALL = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
@@ -95,16 +132,14 @@ SELECT s.organization_id, format('step %s', s.id) AS subject,
    AND EXISTS (SELECT FROM runs r WHERE r.organization_id = s.organization_id AND r.id = s.run_id)
 """
 
-# An intent belongs to a run that lives, or to a turn that the next run will take up. A tool call that was
-# under way when its turn ended stays open: nobody knows whether it was made, and nobody is left to ask.
+# An intent belongs to a run that lives, or to a turn that the next run will take up.
 _LEAKED_INTENT = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('started at %s; its turn %s has ended', s.started_at, s.turn_id) AS detail
   FROM steps s
   JOIN runs r ON r.organization_id = s.organization_id AND r.id = s.run_id
   LEFT JOIN turns t ON t.organization_id = s.organization_id AND t.id = s.turn_id
- WHERE s.kind = 'model' AND s.state = 'started' AND r.state <> 'running'
-   AND r.ended_at < now() - interval '1 minute'
+ WHERE s.state = 'started' AND r.state <> 'running' AND r.ended_at < now() - interval '1 minute'
    AND (t.id IS NULL OR t.state NOT IN ('pending', 'awaiting_approval'))
 """
 
@@ -165,6 +200,8 @@ SELECT s.organization_id, format('session %s', s.id) AS subject,
      OR EXISTS (SELECT FROM deltas d WHERE d.organization_id = s.organization_id AND d.session_id = s.id)
      OR EXISTS (SELECT FROM steps p WHERE p.organization_id = s.organization_id AND p.session_id = s.id
                                       AND p.result IS NOT NULL)
+     OR EXISTS (SELECT FROM interactions i WHERE i.organization_id = s.organization_id
+                                             AND i.session_id = s.id)
      OR EXISTS (SELECT FROM approvals a WHERE a.organization_id = s.organization_id AND a.session_id = s.id
                                           AND (a.arguments IS NOT NULL OR a.note IS NOT NULL))
      OR EXISTS (SELECT FROM idempotency_keys k WHERE k.organization_id = s.organization_id
@@ -184,11 +221,21 @@ SELECT COALESCE(a.organization_id, t.organization_id) AS organization_id,
  WHERE (a.count IS NOT NULL) IS DISTINCT FROM (t.state IS NOT DISTINCT FROM 'awaiting_approval')
 """
 
+_UNAUDITED_CALL = """
+SELECT p.organization_id, format('step %s', p.id) AS subject,
+       format('a call of %s at %s that no list of interactions shows', p.model, p.started_at) AS detail
+  FROM steps p
+ WHERE p.kind = 'model' AND NOT p.is_redacted
+   AND NOT EXISTS (SELECT FROM interactions i WHERE i.organization_id = p.organization_id AND i.id = p.id)
+"""
+
 _CHECKS = {
     "ledger density": _LEDGER_DENSITY,
     "organization totals": _ORGANIZATION_TOTALS,
     "session totals": _SESSION_TOTALS,
     "double bill": _DOUBLE_BILL,
+    "corrections": _CORRECTIONS,
+    "budgets": _BUDGETS,
     "unbilled call": _UNBILLED_CALL,
     "leaked intent": _LEAKED_INTENT,
     "stuck turn": _STUCK_TURN,
@@ -198,6 +245,7 @@ _CHECKS = {
     "active turn": _ACTIVE_TURN,
     "text of deleted sessions": _LEFT_TEXT,
     "open approvals": _OPEN_APPROVALS,
+    "unaudited call": _UNAUDITED_CALL,
 }
 
 CHECKS = tuple(_CHECKS)

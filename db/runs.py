@@ -1,6 +1,7 @@
 """Runs: a runner's right to a turn. The lease gives liveness, the session's epoch gives safety."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -197,20 +198,39 @@ class StepIntent(NamedTuple):
     request: bytes
 
 
+# The key is copied from the turn, which a DELETE of the session may remove before the call is settled. What
+# has not the form of our keys is left out: nothing may keep a call from being recorded.
 _START_STEP = """
 INSERT INTO steps (organization_id, session_id, turn_id, run_id, attempt, id, kind, purpose, speaker,
-                   provider, model, started_at, request, state)
-SELECT organization_id, session_id, turn_id, id, attempt, $3, $4, $5, $6, $7, $8, $9, $10, 'started'
-  FROM runs
- WHERE organization_id = $1 AND id = $2 AND state = 'running'
-   FOR SHARE
+                   provider, model, started_at, request, state, key_id, reserved)
+SELECT r.organization_id, r.session_id, r.turn_id, r.id, r.attempt, $3, $4, $5, $6, $7, $8, $9, $10,
+       'started',
+       (SELECT substring(t.body #>> '{created_by,key_id}' FROM '^key_([0-9a-f]{32})$')::uuid
+          FROM turns t
+         WHERE t.organization_id = r.organization_id AND t.id = r.turn_id),
+       $11
+  FROM runs r
+ WHERE r.organization_id = $1 AND r.id = $2 AND r.state = 'running'
+   AND ($11::numeric IS NOT NULL
+        OR NOT EXISTS (SELECT FROM budgets b WHERE b.organization_id = r.organization_id))
+   FOR SHARE OF r
 RETURNING id
 """
 
 
-async def start_step(conn: Connection, organization_id: UUID, run_id: UUID, step: StepIntent) -> bool:
-    """Record the intent of a call before it is made; False when the run has lost its turn."""
-    return await conn.fetchval(_START_STEP, organization_id, run_id, *step) is not None
+async def start_step(
+    conn: Connection,
+    organization_id: UUID,
+    run_id: UUID,
+    step: StepIntent,
+    *,
+    reserved: Decimal | None = None,
+) -> bool:
+    """Record the intent of a call before it is made; False when the run has lost its turn.
+
+    Without an amount that is `reserved` for it also False when the organization has a budget.
+    """
+    return await conn.fetchval(_START_STEP, organization_id, run_id, *step, reserved) is not None
 
 
 _END_STEP = """

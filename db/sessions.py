@@ -140,6 +140,9 @@ WITH erased AS (
 ), imported_usage_gone AS (
     DELETE FROM imported_usage_entries i USING erased e
      WHERE i.organization_id = e.organization_id AND i.session_id = e.id
+), interactions_gone AS (
+    DELETE FROM interactions i USING erased e
+     WHERE i.organization_id = e.organization_id AND i.session_id = e.id
 ), deltas_gone AS (
     DELETE FROM deltas d USING erased e WHERE d.organization_id = e.organization_id AND d.session_id = e.id
 ), events_gone AS (

@@ -39,7 +39,7 @@ WITH ended AS (
     UPDATE steps
        SET state = $3, ended_at = $4, result = CASE WHEN is_redacted THEN NULL ELSE $5::json END
      WHERE organization_id = $1 AND id = $2 AND state = 'started'
- RETURNING organization_id, session_id, turn_id, run_id, id, attempt, purpose, speaker, provider
+ RETURNING organization_id, session_id, turn_id, run_id, id, attempt, purpose, speaker, provider, key_id
 ), totals AS (
     INSERT INTO session_totals AS t (organization_id, session_id, call_count, input_tokens, cached_tokens,
                                      cache_write_tokens, output_tokens, reasoning_tokens, cost, unknown_count)
@@ -74,9 +74,10 @@ WITH ended AS (
 INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt, speaker,
                            purpose, provider, model, input_tokens, cached_tokens, cache_write_tokens,
                            output_tokens, reasoning_tokens, unit_prices, price_source, cost, currency, source,
-                           outcome, billable, billable_reason, latency_ms, created_at)
+                           outcome, billable, billable_reason, latency_ms, created_at, key_id)
 SELECT e.organization_id, c.last_seq, $6, e.session_id, e.turn_id, e.run_id, e.id, e.attempt, e.speaker,
-       e.purpose, e.provider, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $3, $18, $19, $20, $4
+       e.purpose, e.provider, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $3, $18, $19, $20, $4,
+       e.key_id
   FROM ended e, counter c
 RETURNING seq
 """
@@ -99,7 +100,7 @@ _CORRECT = """
 WITH original AS (
     SELECT organization_id, session_id, turn_id, run_id, step_id, id, attempt, speaker, purpose, provider,
            input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-           billable, billable_reason
+           billable, billable_reason, key_id
       FROM usage_entries o
      WHERE organization_id = $1 AND step_id = $2 AND corrects_id IS NULL AND source = 'unknown'
        AND cost IS NULL AND $15::text <> 'unknown'
@@ -134,11 +135,12 @@ WITH original AS (
 INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt,
                            corrects_id, speaker, purpose, provider, model, input_tokens, cached_tokens,
                            cache_write_tokens, output_tokens, reasoning_tokens, unit_prices, price_source,
-                           cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at)
+                           cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at,
+                           key_id)
 SELECT o.organization_id, c.last_seq, $5, o.session_id, o.turn_id, o.run_id, o.step_id, o.attempt, o.id,
        o.speaker, o.purpose, o.provider, $6, $7 - o.input_tokens, $8 - o.cached_tokens,
        $9 - o.cache_write_tokens, $10 - o.output_tokens, $11 - o.reasoning_tokens, $12, $13, $14, $17, $15,
-       $3, o.billable, o.billable_reason, $16, $4
+       $3, o.billable, o.billable_reason, $16, $4, o.key_id
   FROM original o, counter c
 RETURNING seq
 """
@@ -209,12 +211,17 @@ class EntryRow(NamedTuple):
     billable_reason: str
     latency_ms: int | None
     created_at: datetime
+    key_id: UUID | None
+    correction_number: int
+    corrected_by: bytes | None
+    correction_reason: str | None
 
 
 _ENTRIES = """
 SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, speaker, purpose, provider, model,
        input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, unit_prices,
-       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at
+       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at,
+       key_id, correction_number, corrected_by, correction_reason
   FROM usage_entries
  WHERE organization_id = $1 AND seq > $2 AND ($3::uuid IS NULL OR session_id = $3)
  ORDER BY seq
@@ -234,7 +241,8 @@ async def entries(
 _OF_SESSION = """
 SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, speaker, purpose, provider, model,
        input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, unit_prices,
-       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at
+       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at,
+       key_id, correction_number, corrected_by, correction_reason
   FROM usage_entries
  WHERE organization_id = $1 AND session_id = $2 AND turn_id >= $3 AND (turn_id, seq) > ($3, $4)
  ORDER BY turn_id, seq
@@ -325,7 +333,7 @@ SELECT count(*) FILTER (WHERE u.corrects_id IS NULL), COALESCE(sum(u.input_token
        COALESCE(sum(u.cache_write_tokens), 0)::bigint, COALESCE(sum(u.output_tokens), 0)::bigint,
        COALESCE(sum(u.reasoning_tokens), 0)::bigint, COALESCE(sum(u.cost), 0),
        count(*) FILTER (WHERE u.cost IS NULL AND u.corrects_id IS NULL)
-           - count(*) FILTER (WHERE u.cost IS NOT NULL AND u.corrects_id IS NOT NULL)
+           - count(*) FILTER (WHERE u.cost IS NOT NULL AND u.corrects_id IS NOT NULL AND NOT u.corrects_known)
   FROM unnest($3::int[], $4::int[], $5::int[]) AS s(branch, first, until)
   JOIN turns t ON t.organization_id = $1 AND t.session_id = $2 AND t.branch = s.branch
               AND t.position >= s.first AND t.position < s.until

@@ -27,6 +27,8 @@ from api.store.base import utc_now
 from api.store.running import RUNNER, Claim, turn_id_of
 from db.pool import Pool
 
+SECRETS_KEY = bytes(range(32))
+
 DEFINITION = Definition(model="scripted:echo", instructions="Be brief.")
 
 
@@ -193,7 +195,7 @@ async def make_world(
 ) -> World:
     """An organization of its own on this database."""
     hub = Hub()
-    store = Store(pool, hub, clock=clock)
+    store = Store(pool, hub, secrets_keys=(SECRETS_KEY,), clock=clock)
     organization = await store.access.create_organization(name)
     row = ids.from_wire(ids.Kind.ORGANIZATION, organization.id)
     assert row is not None

@@ -141,6 +141,31 @@ def test_a_key_is_shown_once_and_can_be_revoked(installation: dict[str, str]) ->
     assert "no such key" in again.stderr
 
 
+def test_a_key_is_made_for_some_scopes_and_a_time_and_rotated(installation: dict[str, str]) -> None:
+    done("organizations", "create", "One", environ=installation)
+
+    first = done(
+        "keys", "create", "billing", "--scopes", "usage:read", "--expires", "90d", environ=installation
+    )
+    (key,) = json.loads(done("keys", "list", "--json", environ=installation))
+    second = done("keys", "rotate", key["id"], "--overlap-seconds", "60", environ=installation)
+    (rotated,) = json.loads(done("keys", "list", "--json", environ=installation))
+
+    assert key["scopes"] == ["usage:read"]
+    assert key["expires_at"] is not None
+    assert first != second
+    assert second.startswith(rotated["prefix"])
+    assert rotated["previous_expires_at"] is not None
+    for words, told in [
+        (("create", "x", "--scopes", "all"), "sessions:read"),
+        (("create", "x", "--expires", "soon"), "2027-01-31"),
+        (("create", "x", "--expires", "2020-01-01"), "future"),
+        (("rotate", key["id"], "--overlap-seconds", "-1"), "overlap"),
+    ]:
+        refused = command("keys", *words, environ=installation)
+        assert (refused.returncode, told in refused.stderr) == (1, True), refused.stderr
+
+
 def test_with_several_organizations_one_must_be_chosen(installation: dict[str, str]) -> None:
     done("organizations", "create", "One", environ=installation)
     second = done("organizations", "create", "Two", environ=installation)

@@ -1,13 +1,14 @@
 """The settings: where values come from, what is refused, what is never shown."""
 
+import base64
 import itertools
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from api.setting_values import ModelProvider, ToolFunction
 from api.settings import (
-    ModelProvider,
     Settings,
     SettingsError,
     Source,
@@ -264,3 +265,62 @@ def test_settings_made_directly_know_no_sources() -> None:
     made = Settings(port=1)
 
     assert ("port", "1", Source.DEFAULT) in in_force(made)
+
+
+def test_tools_are_declared_by_name() -> None:
+    environ = {
+        "TURNLEDGER_TOOL_FUNCTIONS": "greet=shop.tools:greet, quote=shop.tools:Prices.quote",
+        "TURNLEDGER_TOOL_HOSTS_ALLOWED": "crm.internal:8443, 10.0.0.0/8,fd00::/8",
+        "TURNLEDGER_MCP_SERVERS": '{"files": {"command": "files", "args": ["-r"], "env": ["FILES"]},'
+        ' "crm": {"url": "https://crm.example/mcp", "headers": {"X-Key": "hidden {{environ.CRM}}"}}}',
+    }
+
+    loaded = load(environ, {})
+
+    assert loaded.tool_functions == (
+        ToolFunction(name="greet", target="shop.tools:greet"),
+        ToolFunction(name="quote", target="shop.tools:Prices.quote"),
+    )
+    assert loaded.tool_hosts_allowed == ("crm.internal:8443", "10.0.0.0/8", "fd00::/8")
+    assert [server.name for server in loaded.mcp_servers] == ["files", "crm"]
+    shown = {name: value for name, value, _ in in_force(loaded)}
+    assert shown["mcp_servers"] == "files=files,crm=https://crm.example/mcp"
+    assert shown["tool_functions"] == "greet=shop.tools:greet,quote=shop.tools:Prices.quote"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("TURNLEDGER_TOOL_FUNCTIONS", "greet"),
+        ("TURNLEDGER_TOOL_FUNCTIONS", "greet=shop.tools"),
+        ("TURNLEDGER_TOOL_FUNCTIONS", "a=b:c,a=b:d"),
+        ("TURNLEDGER_TOOL_HOSTS_ALLOWED", "http://x y"),
+        ("TURNLEDGER_MCP_SERVERS", "{"),
+        ("TURNLEDGER_MCP_SERVERS", "[]"),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a b": {"command": "x"}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {"command": "x", "url": "http://x"}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {"url": "ftp://x"}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {"url": "http://x", "args": ["y"]}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {"command": "x", "headers": {"A": "b"}}}'),
+        ("TURNLEDGER_MCP_SERVERS", '{"a": {"command": "x", "more": 1}}'),
+        ("TURNLEDGER_SECRETS_KEY", "short"),
+        ("TURNLEDGER_SECRETS_KEY", "c2hvcnQ="),
+    ],
+)
+def test_tools_that_cannot_be_declared_so_are_refused(variable: str, text: str) -> None:
+    faults = faults_of({variable: text})
+
+    assert list(faults) == [variable]
+    assert f"not {text!r}" not in faults[variable]
+
+
+def test_the_keys_of_secrets_are_read_in_order_and_never_shown() -> None:
+    keys = [bytes([number]) * 32 for number in (1, 2)]
+    text = ", ".join(base64.b64encode(key).decode() for key in keys)
+
+    loaded = load({"TURNLEDGER_SECRETS_KEY": text}, {})
+
+    assert loaded.secrets_key == tuple(keys)
+    assert ("secrets_key", "(set)", Source.ENVIRONMENT) in in_force(loaded)
+    assert "\\x01" not in repr(loaded)

@@ -51,6 +51,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Transitions in one turn; then none is offered any more."""
     approval_seconds: float = APPROVAL_SECONDS_DEFAULT
     """How long a person may take over an approval before it counts as denied."""
+    idle_seconds: float | None = None
+    """After this long without a commit an open session ends, as `inactive`; None never ends it."""
 
 
 _NO_LIMITS = Limits()

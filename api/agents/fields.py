@@ -86,6 +86,7 @@ _LIMITS = checks.fields(
         "iterations": checks.number(bounds.ITERATIONS_MIN, bounds.ITERATIONS_MAX, whole=True),
         "hops": checks.number(bounds.HOPS_MIN, bounds.HOPS_MAX, whole=True),
         "approval_seconds": checks.number(bounds.APPROVAL_SECONDS_MIN, bounds.APPROVAL_SECONDS_MAX),
+        "idle_seconds": checks.optional(checks.number(bounds.IDLE_SECONDS_MIN, bounds.IDLE_SECONDS_MAX)),
     }
 )
 

@@ -7,7 +7,7 @@
 Of the rules that apply, one that denies outweighs one that asks, and that outweighs one that allows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -70,42 +70,6 @@ def decide_by_rules(
     if RuleAction.ASK in said or RuleAction.ALLOW not in said:
         return RuleAction.ASK
     return RuleAction.ALLOW
-
-
-def schema_faults(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Say what keeps a JSON Schema from being a rule's: a JSON pointer into it and a sentence for each fault.
-
-    It is of draft 2020-12 and complete in itself: a reference that leads elsewhere would be fetched.
-    """
-    # Imported late: few processes ever judge a rule's schema, and the library is slow to load.
-    from jsonschema import Draft202012Validator
-
-    judge = Draft202012Validator(Draft202012Validator.META_SCHEMA)
-    faults = [
-        ("".join(_step(part) for part in error.absolute_path), "This is not valid in a JSON Schema.")
-        for error in judge.iter_errors(schema)
-    ]
-    for pointer, reference in _references(schema, ""):
-        if not (isinstance(reference, str) and reference.startswith("#")):
-            faults.append((pointer, "A reference must lead to a place in this schema, as in `#/$defs/name`."))
-    return sorted(faults)
-
-
-def _references(value: Any, pointer: str) -> Iterator[tuple[str, Any]]:
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, inner in items:
-        if key in ("$ref", "$dynamicRef"):
-            yield pointer + _step(key), inner
-        else:
-            yield from _references(inner, pointer + _step(key))
-
-
-def _step(part: Any) -> str:
-    return "/" + str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _binds_always(rule: Rule) -> bool:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import asyncpg
 from litestar import Litestar
-from litestar.handlers import get
-from litestar.response import Redirect
 from loguru import logger as log
 
 from api.events import Hub
@@ -32,11 +30,7 @@ def build_app(state: RoutesState, *, pool: Pool) -> Litestar:
     """Make the application; what it runs on is opened and closed by the caller."""
     parts = app_parts(state)
     return Litestar(
-        route_handlers=[
-            *parts.handlers,
-            *measures_handlers(state.settings, refresh_of(pool)),
-            show_schema,
-        ],
+        route_handlers=[*parts.handlers, *measures_handlers(state.settings, refresh_of(pool))],
         exception_handlers=parts.exception_handlers,
         # The routes publish a schema of their own, and the process has one log: ours.
         openapi_config=None,
@@ -44,12 +38,6 @@ def build_app(state: RoutesState, *, pool: Pool) -> Litestar:
         # The routes hold bodies to the limit of the settings.
         request_max_body_size=None,
     )
-
-
-@get("/", include_in_schema=False)
-async def show_schema() -> Redirect:
-    """Lead who opens the bare address to the page that shows every call."""
-    return Redirect("/schema")
 
 
 def build_measures_app(settings: Settings, *, pool: Pool) -> Litestar:

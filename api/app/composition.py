@@ -8,6 +8,7 @@ from api.models.limits import CallLimits
 from api.models.registry import ANTHROPIC_BASE_URL, OPENAI_BASE_URL, Endpoint, Models, ModelsConfig
 from api.runner.limits import TurnLimits
 from api.runner.loop import Runner, RunnerLimits
+from api.runner.tools.base import Toolbox
 from api.settings import MODEL_KEY_PREFIX, Settings
 from api.store import Store
 
@@ -47,7 +48,9 @@ def build_models(settings: Settings, environ: Mapping[str, str]) -> Models:
     return Models(config, environ=environ)
 
 
-def build_runner(settings: Settings, store: Store, models: Models, hub: Hub, *, name: str) -> Runner:
+def build_runner(
+    settings: Settings, store: Store, models: Models, toolbox: Toolbox, hub: Hub, *, name: str
+) -> Runner:
     """Make the runner of this process; with `runners` of 0 it runs nothing."""
     limits = RunnerLimits(
         turns_max=settings.runners,
@@ -63,4 +66,4 @@ def build_runner(settings: Settings, store: Store, models: Models, hub: Hub, *, 
             stream_breaks_max=settings.model_stream_breaks_max,
         ),
     )
-    return Runner(store, models, hub, name=name, limits=limits)
+    return Runner(store, models, hub, name=name, limits=limits, toolbox=toolbox)

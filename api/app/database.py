@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from loguru import logger as log
 
+from api.app.secrets_key import secrets_keys
 from api.events import Hub
 from api.settings import Settings
 from api.store import Store
@@ -78,4 +79,4 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
     async with open_database(settings, application_name="turnledger command") as database:
-        yield Store(database.pool, Hub())
+        yield Store(database.pool, Hub(), secrets_keys=secrets_keys(settings))

@@ -23,7 +23,7 @@ from api.session.document import Actor
 from api.settings import Settings
 from api.store import Caller, Store, StoredAnswer
 from api.store.agents import AgentVersion
-from api.store.running import Price
+from api.store.prices import Price
 from db import prices
 from db.pool import Pool
 

@@ -8,9 +8,8 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.routes.errors import describe
 from api.routes.loopback import is_loopback
-from api.routes.problems import MEDIA_TYPE
+from api.routes.problems import MEDIA_TYPE, describe
 
 _STATUS = 421
 

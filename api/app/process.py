@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from api.app import sweeps
+from api.app import idle_sessions, sweeps
 from api.app.composition import build_models, build_runner
 from api.app.database import open_database
+from api.app.secrets_key import secrets_keys
+from api.app.tools import build_toolbox
 from api.doorbell import Doorbell
 from api.events import Hub
 from api.runner.loop import Runner
@@ -37,25 +39,30 @@ async def assembled(
     """Build the parts, and take them down in reverse.
 
     Raises:
+        SettingsError: a tool, or a key, that the settings declare is not there.
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(sending_spans(settings.otlp_endpoint))
         database = await stack.enter_async_context(open_database(settings, application_name=application_name))
         hub = Hub()
-        store = Store(database.pool, hub)
+        store = Store(database.pool, hub, secrets_keys=secrets_keys(settings))
         models = build_models(settings, environ)
         stack.push_async_callback(models.close)
+        toolbox = build_toolbox(settings, environ, store)
+        stack.push_async_callback(toolbox.close)
         own = [
             sweeps.sweep_forever(database.pool, settings),
             sweeps.deny_expired_forever(store),
+            idle_sessions.end_idle_forever(database.pool, store, settings),
             sweeps.erase_due_forever(store),
         ]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())
         for work in own:
             stack.push_async_callback(_ended, asyncio.create_task(work))
-        runner = build_runner(settings, store, models, hub, name=f"{socket.gethostname()}:{os.getpid()}")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        runner = build_runner(settings, store, models, toolbox, hub, name=name)
         yield Parts(pool=database.pool, hub=hub, store=store, runner=runner)
 
 

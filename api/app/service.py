@@ -11,6 +11,7 @@ from loguru import logger as log
 from api.app import first_start
 from api.app.asgi import build_app, build_state
 from api.app.host_guard import guard_host
+from api.app.key_uses import recording_uses
 from api.app.local_access import LocalAccess
 from api.app.observing import observe
 from api.app.process import assembled
@@ -75,7 +76,8 @@ async def _assembled(
             grace_seconds=settings.shutdown_grace_seconds,
             on_stop=state.stop,
         )
-        yield server, parts.runner, Ready(address=address, local=local)
+        async with recording_uses(state.keys, parts.store):
+            yield server, parts.runner, Ready(address=address, local=local)
 
 
 async def _run(

@@ -31,6 +31,8 @@ COMMANDS = {
     "organizations": Command("organizations", "create and list organizations"),
     "keys": Command("keys", "create, list and revoke API keys; show the local one"),
     "agents": Command("agents", "validate, publish, list and compare agents"),
+    "secrets": Command("secrets", "store what tools send along and nobody is shown; rotate the key"),
+    "tools": Command("tools", "allow hosts that are not public to an organization's tools"),
     "usage": Command("usage", "show the ledger: every model call and its cost"),
     "export": Command("export_session", "write a whole session as one file, or as Markdown"),
     "import": Command("import_session", "bring a session in from such a file"),

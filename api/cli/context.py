@@ -13,6 +13,8 @@ from api.settings import Settings, load
 if TYPE_CHECKING:
     from api.store import Caller, Store
 
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
+
 CLIENT_VARIABLES = frozenset({"TURNLEDGER_ADDRESS", "TURNLEDGER_KEY", "TURNLEDGER_VENV"})
 """Variables that are none of the service's settings and no typos: of the clients, and of run.py."""
 

@@ -1,9 +1,11 @@
-"""`turnledger usage`: the ledger as a table, with the sums of all of it."""
+"""`turnledger usage`: the ledger as a table with its sums; and what is done with it, a word further on."""
 
 import argparse
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
+from api.cli import usage_budgets, usage_correct, usage_export, usage_prices, usage_summary
 from api.cli.context import (
     add_data_dir,
     add_organization,
@@ -45,11 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON: items, next, head")
     add_organization(parser)
     add_data_dir(parser)
+    actions = parser.add_subparsers(dest="action", metavar="action")
+    usage_export.declare(actions)
+    usage_summary.declare(actions)
+    usage_correct.declare(actions)
+    usage_prices.declare(actions)
+    usage_budgets.declare(actions)
+    for action in actions.choices.values():
+        add_organization(action)
+        add_data_dir(action)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the ledger."""
+    """Show the ledger, or carry out the action."""
     settings = settings_of(arguments)
+    if arguments.action is not None:
+        carry_out: Callable[[Settings, argparse.Namespace], Coroutine[None, None, None]] = arguments.carry_out
+        asyncio.run(carry_out(settings, arguments))
+        return 0
     asyncio.run(_show(settings, arguments))
     return 0
 

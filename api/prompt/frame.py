@@ -21,6 +21,8 @@ EXTRACTION_INSTRUCTIONS = (
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the current turn adds to a call."""
 
+    node: str
+    """Where the agent is."""
     instructions: str
     messages: tuple[Message, ...] = ()
     """What the turn's own calls have brought so far; they follow the user's message."""
@@ -41,12 +43,10 @@ def of_reply(
 ) -> Frame:
     """The frame of a call that is to speak, or to ask for tools, in a node."""
     values = templates.scope(context, variables)
-    greeting = definition.greeting
-    texts = [definition.instructions, node.instructions]
-    if turn.user_message is None and isinstance(greeting, Greeting):
-        texts.append(greeting.instructions or "")
-    rendered = [templates.render(templates.read(text), values) for text in texts if text]
+    texts = templates_of_reply(definition, node, turn)
+    rendered = [templates.render(templates.read(text), values) for text in texts]
     return Frame(
+        node=node.name,
         instructions="\n\n".join(text for text in rendered if text),
         messages=messages,
         tools=tools,
@@ -55,9 +55,19 @@ def of_reply(
     )
 
 
+def templates_of_reply(definition: Definition, node: Node, turn: Turn) -> list[str]:
+    """The texts that the instructions of such a call are rendered from, in order."""
+    greeting = definition.greeting
+    texts = [definition.instructions, node.instructions]
+    if turn.user_message is None and isinstance(greeting, Greeting):
+        texts.append(greeting.instructions or "")
+    return [text for text in texts if text]
+
+
 def of_extraction(node: Node, *, messages: tuple[Message, ...]) -> Frame:
     """The frame of the call that learns a node's variables when it is left."""
     return Frame(
+        node=node.name,
         instructions=EXTRACTION_INSTRUCTIONS,
         messages=messages,
         answer_schema=extraction_schema(node.extraction),

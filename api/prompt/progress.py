@@ -8,12 +8,12 @@ Nothing here decides what to do: that is the runner's, with the rules and tools 
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
-import jsonschema
 import msgspec
 
 from api.agents.definition import START_NODE, Definition, Node, Transition
+from api.agents.fitting import SchemaRefused, Schemas
 from api.models.base import FinishReason, Message, ToolCall
 from api.session.document import Approval, Decision, Notice
 
@@ -26,8 +26,14 @@ MISFITS_MAX = 1
 UNKNOWN_CONTENT = "This call was begun, and nobody knows whether it had its effect."
 """What the model is told of a call that was begun and of whose end nothing is known."""
 
+Buffer: TypeAlias = bytes | msgspec.Raw
+"""JSON as it is stored."""
+
 EXTRACTION = "extraction"
 """The purpose of a call that learns a node's variables."""
+
+
+_SCHEMAS = Schemas()
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,6 +102,32 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """Of a tool step."""
     answer: ModelAnswer | ToolAnswer | None = None
     """None while it goes on, and of a model call that failed."""
+
+
+_TOOL_ANSWER = msgspec.json.Decoder(ToolAnswer)
+_MODEL_ANSWER = msgspec.json.Decoder(ModelAnswer)
+
+
+def recorded(
+    step_id: str, *, kind: str, purpose: str, state: str, request: Buffer, result: Buffer | None
+) -> Recorded:
+    """A step as it is stored, read for the replay."""
+    is_tool = kind == "tool"
+    answer: ModelAnswer | ToolAnswer | None = None
+    if result is not None:
+        answer = (_TOOL_ANSWER if is_tool else _MODEL_ANSWER).decode(result)
+    return Recorded(
+        id=step_id,
+        purpose=purpose,
+        state=state,
+        request=msgspec.json.decode(request, type=ToolRequest) if is_tool else None,
+        answer=answer,
+    )
+
+
+def idempotency_key(turn_id: str, request: ToolRequest) -> str:
+    """What goes with every attempt at a tool call, so that the other side can tell that it is one."""
+    return f"{turn_id}/{request.asked_by}/{request.call_index}"
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,11 +236,11 @@ def misfit_of(text: str, schema: Mapping[str, Any]) -> str | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return "The answer is not valid JSON."
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
-    if error is None:
-        return None
-    place = "/".join(str(part) for part in error.absolute_path)
-    return f"The answer does not fit its schema{f' at /{place}' if place else ''}: {error.message[:300]}"
+    try:
+        faults = _SCHEMAS.faults(schema, value, whole="the answer")
+    except SchemaRefused as refusal:
+        return f"The answer cannot be judged: its schema {refusal}."
+    return f"The answer does not fit its schema. {'; '.join(faults)}." if faults else None
 
 
 class _Replay:

@@ -30,6 +30,7 @@ from api.routes.schemas.definitions import definition_view
 from api.routes.schemas.queries import PageQuery
 from api.store import Replay, StoredAnswer
 from api.store.agents import Agent, AgentVersion
+from api.store.scopes import Scope
 
 _PUBLISHED = Answer(
     description="The published version.",
@@ -43,6 +44,7 @@ _PUBLISHED = Answer(
     "/v1/agents",
     operation_id="createAgent",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Make an agent",
     body=CreateAgent,
     answers={201: _PUBLISHED},
@@ -65,6 +67,7 @@ async def create_agent(call: Call) -> Response[bytes]:
     "/v1/agents",
     operation_id="listAgents",
     tag="agents",
+    scopes=(Scope.SESSIONS_READ, Scope.ADMIN),
     summary="List agents",
     query=PageQuery,
     answers={200: Answer(description="A page of agents.", struct=AgentPage)},
@@ -87,6 +90,7 @@ async def list_agents(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}",
     operation_id="getAgent",
     tag="agents",
+    scopes=(Scope.SESSIONS_READ, Scope.ADMIN),
     summary="Read an agent",
     answers={200: Answer(description="The agent.", struct=AgentView)},
 )
@@ -100,6 +104,7 @@ async def get_agent(call: Call) -> Response[bytes]:
     "/v1/agents/validate",
     operation_id="validateDefinition",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Find what is wrong with a definition",
     body=ValidateDefinition,
     answers={200: Answer(description="Its faults; none when it can be published.", struct=DefinitionFaults)},
@@ -115,6 +120,7 @@ async def validate_definition(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/versions",
     operation_id="publishAgentVersion",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Publish a newer version of an agent",
     body=PublishVersion,
     answers={201: _PUBLISHED},
@@ -145,6 +151,7 @@ async def publish_agent_version(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/versions",
     operation_id="listAgentVersions",
     tag="agents",
+    scopes=(Scope.SESSIONS_READ, Scope.ADMIN),
     summary="List the versions of an agent",
     query=PageQuery,
     answers={200: Answer(description="A page of versions.", struct=AgentVersionPage)},
@@ -171,6 +178,7 @@ async def list_agent_versions(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/versions/{version}",
     operation_id="getAgentVersion",
     tag="agents",
+    scopes=(Scope.SESSIONS_READ, Scope.ADMIN),
     summary="Read a version of an agent",
     answers={200: Answer(description="The version.", struct=AgentVersionView)},
 )
@@ -187,6 +195,7 @@ async def get_agent_version(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/versions/{version}/diff",
     operation_id="diffAgentVersions",
     tag="agents",
+    scopes=(Scope.SESSIONS_READ, Scope.ADMIN),
     summary="Compare two versions of an agent",
     query=DiffQuery,
     answers={200: Answer(description="What has changed.", struct=VersionDiff)},

@@ -11,6 +11,7 @@ from api.routes.body import JSON
 from api.routes.etags import etag_of
 from api.routes.negotiation import Preferences, write_applied
 from api.routes.operations import Answer
+from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
 from api.store import Delta, Done, Replay, StoredAnswer
 from api.store.base import Render
@@ -18,7 +19,7 @@ from api.store.base import Render
 CREATED = Answer(
     description="The new session.",
     struct=SessionView,
-    headers=(headers.ETAG, headers.LOCATION, headers.IDEMPOTENCY_REPLAYED),
+    headers=(headers.ETAG, headers.LOCATION, headers.IDEMPOTENCY_REPLAYED, headers.BUDGET_WARNING),
 )
 CHANGED = Answer(
     description=(
@@ -40,12 +41,14 @@ def respond(value: Any, *, status: int = 200, fields: Mapping[str, str] | None =
     )
 
 
-def respond_stored(answer: StoredAnswer, *, is_replayed: bool = False) -> Response[bytes]:
-    """Answer with bytes that are, or may be, kept for repetitions."""
-    fields = {"Cache-Control": "no-store", **answer.headers}
+def respond_stored(
+    answer: StoredAnswer, *, is_replayed: bool = False, fields: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    """Answer with bytes that are, or may be, kept for repetitions; the header `fields` are not kept."""
+    told = {"Cache-Control": "no-store", **answer.headers, **(fields or {})}
     if is_replayed:
-        fields["Idempotency-Replayed"] = "true"
-    return Response(content=answer.body, status_code=answer.status, media_type=JSON, headers=fields)
+        told["Idempotency-Replayed"] = "true"
+    return Response(content=answer.body, status_code=answer.status, media_type=JSON, headers=told)
 
 
 def respond_done(result: Done | Replay, render: Render) -> Response[bytes]:
@@ -53,7 +56,7 @@ def respond_done(result: Done | Replay, render: Render) -> Response[bytes]:
     if isinstance(result, Replay):
         assert result.answer is not None, "only calls that make a turn are joined"
         return respond_stored(result.answer, is_replayed=True)
-    return respond_stored(result.answer or render(result.delta))
+    return respond_stored(result.answer or render(result.delta), fields=warning_of(result.near_budgets))
 
 
 def render_change(delta: Delta, preferences: Preferences) -> StoredAnswer:

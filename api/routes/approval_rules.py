@@ -3,14 +3,15 @@
 import msgspec
 from litestar import Response
 
-from api.agents.policy import schema_faults
+from api.agents.faults import DefinitionRefused, Fault
+from api.agents.json_schemas import check_object_schema
 from api.routes import headers
 from api.routes.answers import respond, respond_stored
 from api.routes.calls import Call
 from api.routes.errors import Invalid, TooManyRules
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_uuid, write_page_token
-from api.routes.problems import Fault
+from api.routes.schemas.agents import wire_faults
 from api.routes.schemas.approvals import (
     ApprovalRulePage,
     ApprovalRuleView,
@@ -21,6 +22,7 @@ from api.routes.schemas.approvals import (
 from api.routes.schemas.queries import PageQuery
 from api.store import Replay, StoredAnswer
 from api.store.approval_rules import RULES_MAX, RuleRecord
+from api.store.scopes import Scope
 
 
 @operation(
@@ -28,6 +30,7 @@ from api.store.approval_rules import RULES_MAX, RuleRecord
     "/v1/approval-rules",
     operation_id="createApprovalRule",
     tag="approvals",
+    scopes=(Scope.ADMIN,),
     summary="Settle what is asked about a tool",
     body=CreateApprovalRule,
     answers={
@@ -43,12 +46,10 @@ async def create_approval_rule(call: Call) -> Response[bytes]:
     command = await call.command(CreateApprovalRule)
     body = command.body
     if body.arguments_schema is not None:
-        faults = tuple(
-            Fault(pointer=f"/arguments_schema{pointer}", message=message, code="invalid-schema")
-            for pointer, message in schema_faults(body.arguments_schema)
-        )
+        faults: list[Fault] = []
+        check_object_schema(body.arguments_schema, "/arguments_schema", faults)
         if faults:
-            raise Invalid(faults)
+            raise Invalid(wire_faults(DefinitionRefused(tuple(faults))))
     result = await call.store.approval_rules.create(
         command.caller,
         tool=body.tool,
@@ -71,6 +72,7 @@ async def create_approval_rule(call: Call) -> Response[bytes]:
     "/v1/approval-rules",
     operation_id="listApprovalRules",
     tag="approvals",
+    scopes=(Scope.APPROVALS_DECIDE, Scope.ADMIN),
     summary="List the approval rules in force",
     query=PageQuery,
     answers={200: Answer(description="A page of rules.", struct=ApprovalRulePage)},
@@ -95,6 +97,7 @@ async def list_approval_rules(call: Call) -> Response[bytes]:
     "/v1/approval-rules/{rule_id}",
     operation_id="getApprovalRule",
     tag="approvals",
+    scopes=(Scope.APPROVALS_DECIDE, Scope.ADMIN),
     summary="Read an approval rule",
     answers={200: Answer(description="The rule.", struct=ApprovalRuleView)},
 )
@@ -108,6 +111,7 @@ async def get_approval_rule(call: Call) -> Response[bytes]:
     "/v1/approval-rules/{rule_id}",
     operation_id="revokeApprovalRule",
     tag="approvals",
+    scopes=(Scope.ADMIN,),
     summary="Revoke an approval rule",
     answers={204: Answer(description="It is not in force any more.")},
 )

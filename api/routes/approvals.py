@@ -15,6 +15,7 @@ from api.session.document import Decision
 from api.session.errors import ApprovalDecided
 from api.store import Caller
 from api.store.approvals import ApprovalRecord
+from api.store.scopes import Scope
 
 
 @operation(
@@ -22,6 +23,7 @@ from api.store.approvals import ApprovalRecord
     "/v1/approvals",
     operation_id="listApprovals",
     tag="approvals",
+    scopes=(Scope.SESSIONS_READ, Scope.APPROVALS_DECIDE),
     summary="List approvals",
     query=ApprovalListQuery,
     answers={200: Answer(description="A page of approvals.", struct=ApprovalPage)},
@@ -49,6 +51,7 @@ async def list_approvals(call: Call) -> Response[bytes]:
     "/v1/approvals/{approval_id}",
     operation_id="getApproval",
     tag="approvals",
+    scopes=(Scope.SESSIONS_READ, Scope.APPROVALS_DECIDE),
     summary="Read an approval",
     answers={200: Answer(description="The approval.", struct=ApprovalView)},
 )
@@ -62,6 +65,7 @@ async def get_approval(call: Call) -> Response[bytes]:
     "/v1/approvals/{approval_id}/decision",
     operation_id="decideApproval",
     tag="approvals",
+    scopes=(Scope.APPROVALS_DECIDE,),
     summary="Approve or deny a tool call",
     body=DecideApproval,
     precondition="optional",

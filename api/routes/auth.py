@@ -1,16 +1,17 @@
 """Who calls: the API key of a request, looked up in the store and remembered for a few seconds."""
 
-import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from api.routes.errors import Unauthorized
 from api.routes.negotiation import parse_bearer
 from api.store import Caller
-from api.store.access import KEY_PREFIX
+from api.store.base import utc_now
+from api.store.keys import KEY_PREFIX, digest
 
 _Value = TypeVar("_Value")
 
@@ -25,8 +26,8 @@ _UNKNOWN_SECONDS_MAX = 1.0
 class KeyCache:
     """Remembers whose a key is, so that a call does not begin with a question to the database.
 
-    A revoked key is accepted for at most `seconds` more. Keys are remembered by their digest, and those
-    that nobody knows apart from the others, so that guessing pushes no good key out.
+    A revoked key is accepted for at most `seconds` more, an expired one not at all. Keys are remembered by
+    their digest, and those that nobody knows apart from the others, so that guessing pushes no good key out.
     """
 
     def __init__(
@@ -35,27 +36,45 @@ class KeyCache:
         *,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._look_up = look_up
         self._seconds = seconds
         self._clock = clock
+        self._now = now
+        self._used: dict[Caller, datetime] = {}
         self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
 
     async def caller_of(self, secret: str) -> Caller | None:
-        """Whose key this is; None when it is unknown or revoked."""
-        digest, now = hashlib.sha256(secret.encode()).digest(), self._clock()
-        known = self._known.get(digest)
-        if known is not None and now < known[0]:
-            return known[1]
-        if now < self._unknown.get(digest, now):
+        """Whose key this is; None when it is unknown, replaced, expired or revoked."""
+        key, now, at = digest(secret), self._clock(), self._now()
+        known = self._known.get(key)
+        if known is not None and now < known[0] and not _has_expired(known[1], at):
+            return self._note_use(known[1], at)
+        if now < self._unknown.get(key, now):
             return None
+        # What the database says counts from before it was asked: nothing is believed for longer than that.
         caller = await self._look_up(secret)
-        if caller is None:
-            self._known.pop(digest, None)
-            _put(self._unknown, digest, now + min(self._seconds, _UNKNOWN_SECONDS_MAX), size_max=_UNKNOWN_MAX)
-        else:
-            _put(self._known, digest, (now + self._seconds, caller), size_max=_KNOWN_MAX)
+        if caller is None or _has_expired(caller, at):
+            self._known.pop(key, None)
+            _put(self._unknown, key, now + min(self._seconds, _UNKNOWN_SECONDS_MAX), size_max=_UNKNOWN_MAX)
+            return None
+        _put(self._known, key, (now + self._seconds, caller), size_max=_KNOWN_MAX)
+        return self._note_use(caller, at)
+
+    def take_uses(self) -> dict[Caller, datetime]:
+        """Hand over who has called since this was last asked, and when last."""
+        used, self._used = self._used, {}
+        return used
+
+    def give_back_uses(self, used: Mapping[Caller, datetime]) -> None:
+        """Take back what could not be written, for the next time; what is newer stays."""
+        self._used = {**used, **self._used} if len(self._used) + len(used) <= _KNOWN_MAX else self._used
+
+    def _note_use(self, caller: Caller, at: datetime) -> Caller:
+        if caller in self._used or len(self._used) < _KNOWN_MAX:
+            self._used[caller] = at
         return caller
 
 
@@ -73,6 +92,10 @@ async def authenticate(authorization: str | None, keys: KeyCache) -> Caller:
     if caller is None:
         raise Unauthorized(is_key_given=True)
     return caller
+
+
+def _has_expired(caller: Caller, at: datetime) -> bool:
+    return caller.expires_at is not None and caller.expires_at <= at
 
 
 def _put(cache: OrderedDict[bytes, _Value], digest: bytes, value: _Value, *, size_max: int) -> None:

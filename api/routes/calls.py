@@ -1,6 +1,7 @@
 """One call of a known caller, read in the order of the checks.
 
 authentication     `Call.begin`
+scope              `Call.require_scope`
 visible            the store, or `Call.require_visible` before anything else is told (see `mounting`)
 valid              `Call.query`, `Call.command`
 replay, precondition, allowed     the store, by way of `Call.carry_out`
@@ -16,7 +17,7 @@ from litestar import Request
 
 from api.routes.auth import authenticate
 from api.routes.body import read_body
-from api.routes.errors import NotFound, PreconditionRequired
+from api.routes.errors import MissingScope, NotFound, PreconditionRequired
 from api.routes.idempotency import fingerprint
 from api.routes.negotiation import Preferences, parse_idempotency_key, parse_on_behalf_of, parse_prefer
 from api.routes.operations import Operation
@@ -64,6 +65,15 @@ class Call:
         """
         caller = await authenticate(request.headers.get("authorization"), state.keys)
         return cls(request, operation, state, caller)
+
+    def require_scope(self) -> None:
+        """Look whether the key was made for this, before anything is looked at that the call is about.
+
+        Raises:
+            MissingScope: it was not.
+        """
+        if self.caller.scopes.isdisjoint(self.operation.opening_scopes):
+            raise MissingScope(self.operation.opening_scopes)
 
     @property
     def store(self) -> Store:
@@ -183,10 +193,16 @@ class Call:
             await self.store.reading.turn(self.caller, given["session_id"], given["turn_id"])
         elif "session_id" in given:
             await self.store.reading.revision(self.caller, given["session_id"])
+        elif "entry_id" in given:
+            await self.store.corrections.entry(self.caller, given["entry_id"])
         elif "approval_id" in given:
             await self.store.approvals.approval(self.caller, given["approval_id"])
+        elif "interaction_id" in given:
+            await self.store.interactions.interaction(self.caller, given["interaction_id"])
         elif "rule_id" in given:
             await self.store.approval_rules.rule(self.caller, given["rule_id"])
+        elif "key_id" in given:
+            await self.store.access.key(self.caller, given["key_id"])
         elif "agent_id" in given:
             await self.store.agents.agent(self.caller, given["agent_id"])
 

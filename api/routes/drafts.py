@@ -9,20 +9,16 @@ from api.agents.definition import DefinitionRefused
 from api.routes import headers
 from api.routes.answers import respond
 from api.routes.calls import Call, Command
-from api.routes.errors import (
-    ContradictingPreconditions,
-    Invalid,
-    PreconditionFailed,
-    PreconditionRequired,
-    StaleRevision,
-)
+from api.routes.errors import ContradictingPreconditions, Invalid, PreconditionRequired
 from api.routes.etags import etag_of
 from api.routes.operations import Answer, operation
 from api.routes.preconditions import NEVER, is_not_modified
 from api.routes.schemas.agents import DraftView, PublishVersion, PutDraft, faults_of, wire_faults
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.store import Replay, StoredAnswer
 from api.store.agents import AgentDraft, AgentVersion
 from api.store.errors import DraftConflict
+from api.store.scopes import Scope
 
 _NO_DRAFT = 0
 """The revision of a draft that is not there."""
@@ -38,6 +34,7 @@ _DRAFT = Answer(description="The draft.", struct=DraftView, headers=(headers.DRA
     "/v1/agents/{agent_id}/draft",
     operation_id="getAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Read the draft of an agent",
     request_headers=(headers.IF_NONE_MATCH,),
     answers={200: _DRAFT, 304: Answer(description="Still the same.", headers=(headers.DRAFT_ETAG,))},
@@ -55,6 +52,7 @@ async def get_agent_draft(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/draft",
     operation_id="putAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Write the draft of an agent",
     body=PutDraft,
     precondition="required",
@@ -83,6 +81,7 @@ async def put_agent_draft(call: Call) -> Response[bytes]:
     "/v1/agents/{agent_id}/draft",
     operation_id="discardAgentDraft",
     tag="agents",
+    scopes=(Scope.ADMIN,),
     summary="Discard the draft of an agent",
     precondition="required",
     answers={204: Answer(description="There is no draft any more.")},

@@ -11,19 +11,25 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 from loguru import logger
 
+from api.routes.api_error import ApiError
 from api.routes.errors import (
     AgentDiffers,
     AlreadyHere,
-    ApiError,
+    BudgetExceeded,
     IdempotencyKeyReused,
+    Invalid,
+    KeyNotInForce,
     NotFound,
+    NothingToCorrect,
+    PriceSuperseded,
     RequestInFlight,
-    StaleRevision,
+    SecretsUnavailable,
+    TooManySecrets,
     Unavailable,
-    describe,
     status_of,
 )
-from api.routes.problems import MEDIA_TYPE, Problem
+from api.routes.problems import MEDIA_TYPE, Fault, Problem, describe
+from api.routes.stale import StaleRevision
 from api.session.errors import CommandRefused
 from api.store import errors as store
 from api.telemetry import measures
@@ -50,7 +56,7 @@ def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[byt
     """Answer an error that the HTTP layer raised on purpose."""
     if isinstance(error, StaleRevision):
         measures.CONFLICTS.inc()
-    return answer(error.problem(), headers=error.headers)
+    return answer(error.problem(status=status_of(error)), headers=error.headers)
 
 
 def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -60,12 +66,42 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, NotFound())
         case store.KeyReused():
             return handle_api_error(request, IdempotencyKeyReused())
+        case store.KeyNotInForce():
+            return handle_api_error(request, KeyNotInForce())
         case store.RequestInFlight():
             return handle_api_error(request, RequestInFlight())
+        case store.NothingToCorrect():
+            return handle_api_error(request, NothingToCorrect())
+        case store.Inconsistent():
+            message = f"would be more than {error.whole}"
+            fault = Fault(pointer=f"/{error.part}", message=message, code="out-of-range")
+            return handle_api_error(request, Invalid((fault,)))
+        case store.BudgetExceeded():
+            return handle_api_error(request, BudgetExceeded(error.budget))
+        case store.PriceSuperseded():
+            return handle_api_error(request, PriceSuperseded(error.valid_from))
+        case store.PriceInThePast():
+            message = f"may be at most {error.seconds_max} s in the past"
+            fault = Fault(pointer="/valid_from", message=message, code="out-of-range")
+            return handle_api_error(request, Invalid((fault,)))
+        case store.UnknownTimeZone():
+            pointer = "?tz" if request.method in ("GET", "HEAD") else "/time_zone"
+            fault = Fault(pointer=pointer, message="is no known time zone", code="not-allowed")
+            return handle_api_error(request, Invalid((fault,)))
+        case store.SecretsUnavailable():
+            return handle_api_error(request, SecretsUnavailable(_sentence(str(error))))
+        case store.TooManySecrets():
+            return handle_api_error(request, TooManySecrets(_sentence(str(error))))
         case store.RevisionConflict():
             return handle_api_error(request, StaleRevision.of(error))
         case store.DraftConflict():
             return handle_api_error(request, StaleRevision.of_draft(error))
+        case store.FileRefused():
+            faults = (
+                Fault(pointer=fault.pointer, message=fault.message[:500], code="not-allowed")
+                for fault in error.faults
+            )
+            return handle_api_error(request, Invalid(tuple(faults)))
         case store.AlreadyHere():
             return handle_api_error(request, AlreadyHere(error.what))
         case store.AgentDiffers():
@@ -124,9 +160,19 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.RevisionConflict: handle_store_error,
     store.DraftConflict: handle_store_error,
     store.KeyReused: handle_store_error,
+    store.KeyNotInForce: handle_store_error,
+    store.NothingToCorrect: handle_store_error,
+    store.Inconsistent: handle_store_error,
+    store.UnknownTimeZone: handle_store_error,
+    store.PriceSuperseded: handle_store_error,
+    store.BudgetExceeded: handle_store_error,
+    store.PriceInThePast: handle_store_error,
     store.RequestInFlight: handle_store_error,
+    store.FileRefused: handle_store_error,
     store.AlreadyHere: handle_store_error,
     store.AgentDiffers: handle_store_error,
+    store.SecretsUnavailable: handle_store_error,
+    store.TooManySecrets: handle_store_error,
     CommandRefused: handle_refusal,
     HTTPException: handle_http_exception,
     **dict.fromkeys(store.OUTAGES, handle_outage),

@@ -4,7 +4,9 @@
         Malformed                a header, a token or the JSON text cannot be read     400
         ContradictingPreconditions                                                    400
         Unauthorized                                                                  401
+        BudgetExceeded           no turn begins until it resets                        402
         Forbidden                                                                     403
+            MissingScope         the key was made for other things                 403
         NotFound                 missing or another organization's: the same answer    404
         BodyTooLarge                                                                  413
         UnsupportedMediaType                                                          415
@@ -14,51 +16,36 @@
         StaleRevision            the body's `expected_revision` is not the revision    409
             PreconditionFailed   the same of `If-Match`                                412
         RequestInFlight                                                               409
+        NothingToCorrect         the ledger says so already                            409
+        PriceSuperseded          there is a price that begins no earlier               409
         TooManyRules             as many approval rules are in force as may            409
+        TooManySecrets                                                                409
+        KeyNotInForce                                                                 409
         Unavailable                                                                   503
+            SecretsUnavailable                                                        503
 
 What the core refuses (`api.session.errors`) is answered by the same table; what the store says
 (`api.store.errors`) becomes the class above that means the same. `error_handlers` writes the answers.
 """
 
-from typing import ClassVar, Self
+from datetime import datetime
 
 import msgspec
 
-from api.routes.etags import etag_of
+from api.routes.api_error import ApiError
 from api.routes.problems import (
-    ConflictChange,
-    ConflictProblem,
-    Document,
+    BudgetProblem,
     Fault,
     InFlightProblem,
     InvalidProblem,
-    Problem,
-    changes_of,
+    ScopeProblem,
 )
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.session.conflicts import Advice
 from api.session.errors import CommandRefused, CorruptDocument, InvariantViolated
 from api.store import errors as store
-
-
-class ApiError(Exception):
-    """The call is not done. The message is the problem's `detail`."""
-
-    code: ClassVar[str]
-
-    @property
-    def detail(self) -> str:
-        """The message, for people."""
-        return str(self)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What the answer's header fields say beside the document."""
-        return {}
-
-    def problem(self) -> Problem:
-        """Write this error as a problem document."""
-        return describe(code=self.code, status=status_of(self), detail=self.detail)
+from api.store.base import BudgetState
+from api.store.scopes import Scope
 
 
 class Unauthorized(ApiError):
@@ -85,6 +72,59 @@ class Forbidden(ApiError):
     """The key is good but not for this."""
 
     code = "forbidden"
+
+
+class MissingScope(Forbidden):
+    """The key was made for other things."""
+
+    code = "missing-scope"
+
+    def __init__(self, opening: tuple[Scope, ...]) -> None:
+        self.opening = opening
+        names = " or ".join(f"`{scope.value}`" for scope in opening)
+        super().__init__(f"This call needs an API key with the scope {names}.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge (RFC 6750 3.1)."""
+        return {
+            "WWW-Authenticate": 'Bearer realm="turnledger", error="insufficient_scope", '
+            f'scope="{self.opening[0].value}"'
+        }
+
+    def problem(self, *, status: int) -> ScopeProblem:
+        """Name the scope."""
+        return ScopeProblem(
+            **msgspec.structs.asdict(super().problem(status=status)),
+            scope=self.opening[0],
+            any_of=self.opening,
+        )
+
+
+class BudgetExceeded(ApiError):
+    """A hard limit is used up; nothing was changed."""
+
+    code = "budget-exceeded"
+
+    def __init__(self, budget: BudgetState) -> None:
+        self.budget = budget
+        super().__init__(f"T{str(store.BudgetExceeded(budget))[1:]}.")
+
+    def problem(self, *, status: int) -> BudgetProblem:
+        """Say what is spent, reserved and allowed, and when it resets."""
+        budget = self.budget
+        assert budget.limit is not None, "only a limit is exceeded"
+        return BudgetProblem(
+            **msgspec.structs.asdict(super().problem(status=status)),
+            key_id=budget.key_id,
+            period=budget.period,
+            time_zone=budget.time_zone,
+            spent=f"{budget.spent:f}",
+            reserved=f"{budget.reserved:f}",
+            limit=f"{budget.limit:f}",
+            currency="USD",
+            resets_at=budget.resets_at,
+        )
 
 
 class NotFound(ApiError):
@@ -218,9 +258,9 @@ class Invalid(ApiError):
         count = len(faults)
         super().__init__(f"The input has {count} fault{'' if count == 1 else 's'}; see `errors`.")
 
-    def problem(self) -> InvalidProblem:
+    def problem(self, *, status: int) -> InvalidProblem:
         """Write every fault with its pointer."""
-        return InvalidProblem(**msgspec.structs.asdict(super().problem()), errors=self.faults)
+        return InvalidProblem(**msgspec.structs.asdict(super().problem(status=status)), errors=self.faults)
 
 
 class IdempotencyKeyReused(ApiError):
@@ -245,9 +285,28 @@ class RequestInFlight(ApiError):
         """When to come again."""
         return {"Retry-After": "1"}
 
-    def problem(self) -> InFlightProblem:
+    def problem(self, *, status: int) -> InFlightProblem:
         """Say that the same call may be sent again."""
-        return InFlightProblem(**msgspec.structs.asdict(super().problem()), retry=Advice.REPLAY)
+        return InFlightProblem(**msgspec.structs.asdict(super().problem(status=status)), retry=Advice.REPLAY)
+
+
+class NothingToCorrect(ApiError):
+    """The entry comes to the figures of the correction already; nothing was written."""
+
+    code = "nothing-to-correct"
+
+    def __init__(self) -> None:
+        super().__init__("The entry with its corrections comes to these figures already.")
+
+
+class PriceSuperseded(ApiError):
+    """The newest price of the pattern begins no earlier; nothing was written."""
+
+    code = "price-superseded"
+
+    def __init__(self, valid_from: datetime) -> None:
+        instant = valid_from.isoformat()
+        super().__init__(f"The newest price of this pattern begins at {instant}; follow it by a later one.")
 
 
 class TooManyRules(ApiError):
@@ -281,6 +340,15 @@ class AgentDiffers(ApiError):
         )
 
 
+class KeyNotInForce(ApiError):
+    """A key that is revoked or expired gets no new secret."""
+
+    code = "key-not-in-force"
+
+    def __init__(self) -> None:
+        super().__init__("The key is revoked or expired; make another one.")
+
+
 class Unavailable(ApiError):
     """The service cannot answer now; the call may be sent again."""
 
@@ -292,85 +360,34 @@ class Unavailable(ApiError):
         return {"Retry-After": "1"}
 
 
-class StaleRevision(ApiError):
-    """The session, or the draft, is at another revision than the caller expected; nothing was changed."""
+class SecretsUnavailable(Unavailable):
+    """Secrets cannot be stored in this installation as it is set up."""
 
-    code = "stale-revision"
-
-    def __init__(
-        self,
-        *,
-        expected_revision: int,
-        actual_revision: int,
-        changes: tuple[ConflictChange, ...],
-        retry: Advice,
-        document: Document | None = None,
-        subject: str = "session",
-    ) -> None:
-        self.expected_revision = expected_revision
-        self.actual_revision = actual_revision
-        self.changes = changes
-        self.retry = retry
-        self.document = document
-        super().__init__(
-            f"The {subject} is at revision {actual_revision}, not {expected_revision}; nothing was changed."
-        )
-
-    @classmethod
-    def of(cls, conflict: store.RevisionConflict, *, document: Document | None = None) -> Self:
-        """Make the answer to a conflict that the store found; `document` is for who asked for it."""
-        return cls(
-            expected_revision=conflict.expected,
-            actual_revision=conflict.actual,
-            changes=changes_of(conflict.changes),
-            retry=conflict.advice,
-            document=document,
-        )
-
-    @classmethod
-    def of_draft(cls, conflict: store.DraftConflict) -> Self:
-        """Make the answer to a draft that is not the one that the caller has seen; 0 stands for none."""
-        return cls(
-            expected_revision=max(conflict.expected or 0, 0),
-            actual_revision=conflict.actual,
-            changes=(),
-            retry=Advice.REBASE,
-            subject="draft",
-        )
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The ETag to use next."""
-        return {"ETag": etag_of(self.actual_revision)}
-
-    def problem(self) -> ConflictProblem:
-        """Say what has changed since, and what to do next."""
-        return ConflictProblem(
-            **msgspec.structs.asdict(super().problem()),
-            expected_revision=self.expected_revision,
-            actual_revision=self.actual_revision,
-            etag=etag_of(self.actual_revision),
-            changes=self.changes,
-            retry=self.retry,
-            document=self.document,
-        )
+    code = "secrets-unavailable"
 
 
-class PreconditionFailed(StaleRevision):
-    """The same, where the caller expected it by `If-Match` (RFC 9110 15.5.13)."""
+class TooManySecrets(ApiError):
+    """The organization has as many secrets as it may have; nothing was stored."""
+
+    code = "too-many-secrets"
 
 
 STATUSES: dict[type[Exception], int] = {
     Malformed: 400,
     ContradictingPreconditions: 400,
     Unauthorized: 401,
+    BudgetExceeded: 402,
     Forbidden: 403,
     NotFound: 404,
     RequestInFlight: 409,
+    NothingToCorrect: 409,
+    PriceSuperseded: 409,
+    TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,
     AlreadyHere: 409,
     AgentDiffers: 409,
+    KeyNotInForce: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
@@ -388,15 +405,3 @@ STATUSES: dict[type[Exception], int] = {
 def status_of(error: Exception) -> int:
     """Give the status of the nearest class in `STATUSES`; 500 for what nobody foresaw."""
     return next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
-
-
-def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
-    """Make the problem document of `code`; its title is the code in words."""
-    return Problem(
-        type=f"/problems/{code}",
-        title=code.replace("-", " ").replace("_", " ").capitalize(),
-        status=status,
-        detail=detail,
-        code=code,
-        instance=instance,
-    )

@@ -12,6 +12,7 @@ from api.routes.schemas.queries import EventListQuery
 from api.routes.schemas.sessions import EventPage, event_view
 from api.routes.sse import parse_event_id
 from api.routes.streams import EventStream, Place, wants_stream
+from api.store.scopes import Scope
 from api.store.streaming import Cursor
 
 
@@ -20,6 +21,7 @@ from api.store.streaming import Cursor
     "/v1/sessions/{session_id}/events",
     operation_id="listEvents",
     tag="sessions",
+    scopes=(Scope.SESSIONS_READ,),
     summary="List what each revision did, or follow the session",
     query=EventListQuery,
     request_headers=(headers.LAST_EVENT_ID,),

@@ -75,6 +75,19 @@ IDEMPOTENCY_REPLAYED = Header(
 PREFERENCE_APPLIED = Header(
     name="Preference-Applied", hint=str, description="Which of the preferences were honoured."
 )
+BUDGET_WARNING = Header(
+    name="Turnledger-Budget-Warning",
+    hint=str,
+    description=(
+        "Budgets that are near their end, with commas between them: `month; scope=organization; spent=81.2; "
+        "reserved=0.4; limit=100`. Not there while all is well."
+    ),
+)
+LEDGER_HEAD = Header(
+    name="Turnledger-Ledger-Head",
+    hint=Annotated[int, Meta(ge=0)],
+    description="The `seq` of the last entry that the file is to hold.",
+)
 RETRY_AFTER = Header(
     name="Retry-After", hint=Annotated[int, Meta(ge=0)], description="Seconds to wait before the next call."
 )

@@ -8,6 +8,7 @@ from api.routes.answers import CHANGED, CREATED, render_created, rendering, resp
 from api.routes.calls import Call
 from api.routes.operations import operation
 from api.routes.schemas.requests import End, Fork, Restore, Rewind
+from api.store.scopes import Scope
 
 
 @operation(
@@ -15,6 +16,7 @@ from api.routes.schemas.requests import End, Fork, Restore, Rewind
     "/v1/sessions/{session_id}/rewind",
     operation_id="rewindSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Move the cursor to a turn, or to the start",
     body=Rewind,
     precondition="required",
@@ -50,6 +52,7 @@ async def rewind_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/restore",
     operation_id="restoreSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Put a discarded future back on the line",
     body=Restore,
     precondition="required",
@@ -85,6 +88,7 @@ async def restore_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/end",
     operation_id="endSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="End a session for good",
     body=End,
     precondition="required",
@@ -117,6 +121,7 @@ async def end_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/fork",
     operation_id="forkSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Begin a new session with copies of the turns up to one",
     body=Fork,
     precondition="optional",

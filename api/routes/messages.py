@@ -18,14 +18,17 @@ from api.routes.calls import Call, Command
 from api.routes.etags import etag_of
 from api.routes.negotiation import write_applied
 from api.routes.operations import Answer, operation
+from api.routes.schemas.budgets import warning_of
 from api.routes.schemas.events import SESSION_STREAM
 from api.routes.schemas.requests import AppendMessage, Regenerate, Retry
 from api.routes.schemas.sessions import SessionDelta, SessionView, session_delta, session_view
 from api.routes.streams import EventStream, Place, wants_stream
 from api.session import ids
 from api.session.commands import IfActive
+from api.session.document import TurnState
 from api.store import Delta, Done, Replay
 from api.store.errors import OUTAGES
+from api.store.scopes import Scope
 from api.store.streaming import Cursor
 
 _HEADERS = (
@@ -33,6 +36,7 @@ _HEADERS = (
     headers.LOCATION,
     headers.IDEMPOTENCY_REPLAYED,
     headers.PREFERENCE_APPLIED,
+    headers.BUDGET_WARNING,
 )
 
 _ANSWERS = {
@@ -58,11 +62,13 @@ _ANSWERS = {
     "/v1/sessions/{session_id}/messages",
     operation_id="appendMessage",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Say something and wait for the answer",
     body=AppendMessage,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def append_message(call: Call) -> Response[bytes]:
     """Append a turn with the user's words.
@@ -91,11 +97,13 @@ async def append_message(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/regenerate",
     operation_id="regenerateTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Answer a turn again, with the same words or with others",
     body=Regenerate,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def regenerate_turn(call: Call) -> Response[bytes]:
     """The turn and what follows become a discarded future, and a new turn takes its place, in one commit."""
@@ -120,11 +128,13 @@ async def regenerate_turn(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/retry",
     operation_id="retryTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Try a failed or cancelled last turn again",
     body=Retry,
     precondition="required",
     request_headers=(headers.PREFER_WAIT,),
     answers=_ANSWERS,
+    problems=(402,),
 )
 async def retry_turn(call: Call) -> Response[bytes]:
     """As regenerate, for the last turn in effect when it failed or was cancelled."""
@@ -160,8 +170,8 @@ async def _make_turn(
     if isinstance(result, Replay):
         fields = {"Idempotency-Replayed": "true"}
         return await _join(call, result.turn_id, result.base_revision, delta=None, fields=fields)
-    base_revision = result.delta.session.revision - 1
-    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields={})
+    base_revision, fields = result.delta.session.revision - 1, warning_of(result.near_budgets)
+    return await _join(call, result.turn_id, base_revision, delta=result.delta, fields=fields)
 
 
 def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
@@ -172,7 +182,7 @@ def _stream(call: Call, result: Done | Replay, place: Place) -> Response[bytes]:
         fields = {"Idempotency-Replayed": "true"}
     else:
         base_revision = result.delta.session.revision - 1
-        fields = {"ETag": etag_of(base_revision + 1)}
+        fields = {"ETag": etag_of(base_revision + 1), **warning_of(result.near_budgets)}
     fields["Location"] = f"/v1/sessions/{call.path('session_id')}/turns/{result.turn_id}"
     return EventStream(
         call, Cursor(revision=base_revision), place=place, turn_id=result.turn_id, fields=fields
@@ -187,16 +197,16 @@ async def _join(
     wait_seconds = preferences.waits_seconds(
         default_seconds=settings.wait_seconds_default, max_seconds=settings.wait_seconds_max
     )
-    is_final = False
+    state = None
     if wait_seconds > 0 or delta is None:
-        is_final = await _is_final_within(call, turn_id, wait_seconds)
+        state = await _state_within(call, turn_id, wait_seconds)
     value: SessionDelta | SessionView
     returns = None
     if preferences.wants_representation:
         reading = await call.store.reading.document(call.caller, session_id)
         value, revision, returns = session_view(reading), reading.session.revision, "representation"
     else:
-        if is_final or delta is None:
+        if state is not None or delta is None:
             delta = await call.store.reading.since(call.caller, session_id, base_revision)
         value = session_delta(delta, since_revision=base_revision, turn_id=turn_id)
         revision = delta.session.revision
@@ -206,11 +216,14 @@ async def _join(
         returns=returns,
     )
     located = {"ETag": etag_of(revision), "Location": f"/v1/sessions/{session_id}/turns/{turn_id}"}
+    is_final = state is not None and state.is_final
     return respond(value, status=200 if is_final else 202, fields=located | applied | fields)
 
 
-async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> bool:
-    """Wait for a turn to become final, holding no connection; False when the time passed before."""
+async def _state_within(call: Call, turn_id: str, wait_seconds: float) -> TurnState | None:
+    """Wait until a turn is final or waits for a person, holding no connection; None when the time passed
+    before.
+    """
     session_id = call.path("session_id")
     row = ids.from_wire(ids.Kind.SESSION, session_id)
     assert row is not None, "the store has found it"
@@ -225,9 +238,9 @@ async def _is_final_within(call: Call, turn_id: str, wait_seconds: float) -> boo
                 # The message is written, and the caller is told so.
                 logger.warning("call waits for the database", turn_id=turn_id, error=repr(error))
             else:
-                if turn.state.is_final:
-                    return True
+                if turn.state is not TurnState.PENDING:
+                    return turn.state
             left_seconds = until - loop.time()
             if left_seconds <= 0 or call.state.is_stopping:
-                return False
+                return None
             await listener.wait(seconds_max=min(left_seconds, poll_seconds))

@@ -10,26 +10,33 @@ from litestar.types import ExceptionHandlersMap
 
 from api.routes import (
     agents,
+    api_keys,
     approval_rules,
     approvals,
+    budgets,
     drafts,
     events,
     health,
+    interactions,
     line,
     messages,
+    metrics,
     openapi,
     previews,
+    prices,
     retention,
+    secrets,
     session_files,
     sessions,
     turns,
     usage,
 )
+from api.routes.api_error import ApiError
 from api.routes.calls import Call
 from api.routes.docs_viewer import viewer_handlers
 from api.routes.error_handlers import EXCEPTION_HANDLERS
-from api.routes.errors import ApiError
 from api.routes.operations import Operation, route_handlers
+from api.routes.panel import panel_handlers
 from api.routes.state import RoutesState
 from api.session.errors import CommandRefused
 from api.store import KeyReused
@@ -45,9 +52,15 @@ OPERATIONS: tuple[Operation, ...] = (
     *approvals.OPERATIONS,
     *approval_rules.OPERATIONS,
     *agents.OPERATIONS,
+    *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
     *retention.OPERATIONS,
+    *interactions.OPERATIONS,
+    *api_keys.OPERATIONS,
+    *prices.OPERATIONS,
+    *budgets.OPERATIONS,
+    *metrics.OPERATIONS,
     *health.OPERATIONS,
 )
 
@@ -60,12 +73,13 @@ class AppParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def app_parts(state: RoutesState) -> AppParts:
-    """Mount every operation, and the viewer of their schema, on `state`."""
+    """Mount every operation, the viewer of their schema and the panel on `state`."""
 
     async def serve(operation: Operation, request: Request[Any, Any, Any]) -> Response[bytes]:
         if operation.is_public:
             return await operation.handler(state)
         call = await Call.begin(request, operation, state)
+        call.require_scope()
         try:
             return await operation.handler(call)
         except (ApiError, CommandRefused, KeyReused):
@@ -75,7 +89,11 @@ def app_parts(state: RoutesState) -> AppParts:
             raise
 
     return AppParts(
-        handlers=[*route_handlers(OPERATIONS, serve), *viewer_handlers(openapi_document())],
+        handlers=[
+            *route_handlers(OPERATIONS, serve),
+            *viewer_handlers(openapi_document()),
+            *panel_handlers(),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
 

@@ -11,7 +11,14 @@ from api.routes.headers import Header
 from api.routes.negotiation import EVENT_STREAM
 from api.routes.operations import PATH_PARAMETERS, Answer, Operation
 from api.routes.problems import MEDIA_TYPE as PROBLEM_JSON
-from api.routes.problems import ConflictProblem, InFlightProblem, InvalidProblem, Problem
+from api.routes.problems import (
+    BudgetProblem,
+    ConflictProblem,
+    InFlightProblem,
+    InvalidProblem,
+    Problem,
+    ScopeProblem,
+)
 from api.routes.schema_components import components, inline, structs_within
 
 SECURITY_SCHEME = "apiKey"
@@ -24,20 +31,26 @@ _STREAM = (
     "the last event of a stream that is over; one that breaks off without it is continued."
 )
 
+_KEY = (
+    "An API key of an organization: `Authorization: Bearer <key>`. What it may do is in its scopes; each "
+    "operation names those of which it needs one."
+)
+
 _TAGS = {
     "sessions": "Sessions: one document under one revision.",
     "turns": "Turns: one exchange each, and the futures that were discarded.",
     "agents": "Agents and their published versions.",
     "usage": "The ledger: every model call exactly once.",
     "organization": "What an organization has set for itself.",
+    "api-keys": "API keys: who may call, and for what.",
     "health": "Whether the service is up.",
 }
 
 _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
     400: ("A header, a page token or the JSON text cannot be read, or preconditions contradict.", Problem),
     401: ("The API key is missing or not known.", Problem),
-    402: ("The budget is spent.", Problem),
-    403: ("The API key is good, but not for this.", Problem),
+    402: ("A budget is used up.", BudgetProblem),
+    403: ("The API key is good, but not for this; `scope` names what is missing.", (ScopeProblem, Problem)),
     404: ("Nothing here that the caller may see: missing, or another organization's.", Problem),
     409: (
         "Not allowed now, or the session is not at `expected_revision`.",
@@ -57,6 +70,7 @@ _PROBLEMS: dict[int, tuple[str, type[Problem] | tuple[type[Problem], ...]]] = {
 
 _PROBLEM_HEADERS = {
     401: (headers.WWW_AUTHENTICATE,),
+    403: (headers.WWW_AUTHENTICATE,),
     412: (headers.ETAG,),
     503: (headers.RETRY_AFTER,),
 }
@@ -95,7 +109,7 @@ def build(operations: Iterable[Operation], *, version: str = "1") -> dict[str, A
                 SECURITY_SCHEME: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key of an organization: `Authorization: Bearer <key>`.",
+                    "description": _KEY,
                 }
             },
         },
@@ -125,8 +139,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     responses = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     responses |= {str(status): _problem(status) for status in operation.problem_statuses}
     written["responses"] = responses
-    if operation.is_public:
-        written["security"] = []
+    # Of several requirements one is enough; the names are roles of the key (OpenAPI 3.1).
+    opening = () if operation.is_public else operation.opening_scopes
+    written["security"] = [{SECURITY_SCHEME: [scope.value]} for scope in opening]
     return written
 
 
@@ -231,7 +246,7 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
             for struct in (*answer.structs, *answer.streams.values())
         )
     )
-    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem)
+    problems = (Problem, InvalidProblem, ConflictProblem, InFlightProblem, ScopeProblem, BudgetProblem)
     schemas = components((*dict.fromkeys(asked), *answered, *problems))
     only_answered = structs_within((*answered, *problems)).keys() - structs_within(asked).keys()
     structs = structs_within((*asked, *answered, *problems))

@@ -16,6 +16,7 @@ from msgspec import Meta
 from api.routes import headers
 from api.routes.body import JSON
 from api.routes.headers import Header
+from api.store.scopes import Scope
 
 Handler: TypeAlias = Callable[[Any], Awaitable[Response[bytes]]]
 """Given what `route_handlers` makes of a request."""
@@ -29,10 +30,14 @@ _NUMBER = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 PATH_PARAMETERS: dict[str, tuple[Any, str]] = {
     "session_id": (_WIRE_ID, "The session's id, `ses_...`."),
     "turn_id": (_WIRE_ID, "The turn's id, `trn_...`."),
+    "entry_id": (_WIRE_ID, "The ledger entry's id, `use_...`."),
     "agent_id": (_WIRE_ID, "The agent's id, `agt_...`."),
     "approval_id": (_WIRE_ID, "The approval's id, `apv_...`."),
+    "key_id": (_WIRE_ID, "The API key's id, `key_...`."),
     "rule_id": (_WIRE_ID, "The approval rule's id, `rul_...`."),
+    "interaction_id": (_WIRE_ID, "The interaction's id, `stp_...`, or `int_...` of a captured call."),
     "ordinal": (_NUMBER, "The discarded future's ordinal."),
+    "secret_name": (_WIRE_ID, "The secret's name."),
     "version": (_NUMBER, "The published version."),
 }
 """What each placeholder of a path stands for. One that names nothing gets 404, whatever its form."""
@@ -83,6 +88,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Statuses beside those that the other fields imply."""
     is_public: bool = False
     """Answered without an API key."""
+    scopes: tuple[Scope, ...] = ()
+    """Any of these opens it to a key. Without one, by mistake, only `admin` does: see `opening_scopes`."""
+
+    @property
+    def opening_scopes(self) -> tuple[Scope, ...]:
+        """The scopes of which a key must have one."""
+        return self.scopes or (Scope.ADMIN,)
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

@@ -5,15 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from api.routes.errors import (
-    ContradictingPreconditions,
-    MalformedPrecondition,
-    PreconditionFailed,
-    PreconditionRequired,
-    StaleRevision,
-)
+from api.routes.errors import ContradictingPreconditions, MalformedPrecondition, PreconditionRequired
 from api.routes.etags import Tag, parse_tags
 from api.routes.problems import Document
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.store.errors import RevisionConflict
 
 NEVER = 0

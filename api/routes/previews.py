@@ -8,6 +8,7 @@ from api.routes.calls import Call
 from api.routes.operations import Answer, operation
 from api.routes.schemas.queries import RestorePreviewQuery, RewindPreviewQuery
 from api.routes.schemas.sessions import Preview, preview_view
+from api.store.scopes import Scope
 
 _ANSWERS = {200: Answer(description="What would go, and at what revision that is true.", struct=Preview)}
 
@@ -17,6 +18,7 @@ _ANSWERS = {200: Answer(description="What would go, and at what revision that is
     "/v1/sessions/{session_id}/rewind-preview",
     operation_id="previewRewind",
     tag="sessions",
+    scopes=(Scope.SESSIONS_READ,),
     summary="What a rewind would take out of effect",
     query=RewindPreviewQuery,
     answers=_ANSWERS,
@@ -36,6 +38,7 @@ async def preview_rewind(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/restore-preview",
     operation_id="previewRestore",
     tag="sessions",
+    scopes=(Scope.SESSIONS_READ,),
     summary="What a restore would discard",
     query=RestorePreviewQuery,
     answers=_ANSWERS,
@@ -54,6 +57,7 @@ async def preview_restore(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/regenerate-preview",
     operation_id="previewRegenerate",
     tag="turns",
+    scopes=(Scope.SESSIONS_READ,),
     summary="What a regenerate would discard",
     answers=_ANSWERS,
     problems=(409,),

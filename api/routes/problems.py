@@ -8,6 +8,7 @@ import msgspec
 
 from api.session.conflicts import Advice
 from api.session.document import Actor, Event, EventType
+from api.store.scopes import Scope
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,6 +50,15 @@ class InvalidProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     errors: tuple[Fault, ...]
 
 
+class ScopeProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """The API key was made for other things."""
+
+    scope: Scope
+    """The scope that is missing."""
+    any_of: tuple[Scope, ...]
+    """Any of these would do; `scope` is the first of them."""
+
+
 class ConflictChange(msgspec.Struct, frozen=True, kw_only=True):
     """One commit since the revision that the caller expected. It never carries anybody's text."""
 
@@ -76,6 +86,24 @@ class ConflictProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """The session as it stands; only with `Prefer: return=representation`."""
 
 
+class BudgetProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """A budget is used up; no turn begins."""
+
+    period: str
+    """`day`, `month` or `total`."""
+    time_zone: str
+    """Whose days and months these are."""
+    spent: str
+    reserved: str
+    """What the calls under way are taken to cost."""
+    limit: str
+    currency: str
+    key_id: str | None = None
+    """The API key that the budget is for; left out for that of the whole organization."""
+    resets_at: datetime | None = None
+    """When the next period begins; left out for a budget of all time."""
+
+
 class InFlightProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
     """Another request is being carried out; nothing is known of this one yet."""
 
@@ -94,4 +122,16 @@ def changes_of(events: Iterable[Event]) -> tuple[ConflictChange, ...]:
             at=event.at,
         )
         for event in events
+    )
+
+
+def describe(*, code: str, status: int, detail: str, instance: str | None = None) -> Problem:
+    """Make the problem document of `code`; its title is the code in words."""
+    return Problem(
+        type=f"/problems/{code}",
+        title=code.replace("-", " ").replace("_", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        instance=instance,
     )

@@ -10,6 +10,7 @@ from api.routes.answers import respond
 from api.routes.calls import Call
 from api.routes.operations import Answer, operation
 from api.store.retention import RetentionPolicy
+from api.store.scopes import Scope
 
 
 class PutRetention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +26,7 @@ class PutRetention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     operation_id="getRetention",
     tag="organization",
     summary="How long is text kept?",
+    scopes=(Scope.ADMIN,),
     answers={200: Answer(description="The policy.", struct=RetentionPolicy)},
 )
 async def get_retention(call: Call) -> Response[bytes]:
@@ -39,6 +41,7 @@ async def get_retention(call: Call) -> Response[bytes]:
     tag="organization",
     summary="Set how long text is kept",
     body=PutRetention,
+    scopes=(Scope.ADMIN,),
     answers={200: Answer(description="The policy.", struct=RetentionPolicy)},
 )
 async def put_retention(call: Call) -> Response[bytes]:

@@ -14,14 +14,12 @@ from api.routes.answers import respond_stored
 from api.routes.body import JSON
 from api.routes.calls import Call
 from api.routes.downloads import Download
-from api.routes.errors import Invalid
 from api.routes.operations import Answer, operation
-from api.routes.problems import Fault
 from api.routes.schemas.queries import SessionExportQuery
 from api.routes.streams import Place
 from api.store import Replay, StoredAnswer
-from api.store.errors import FileRefused
 from api.store.importing import Imported
+from api.store.scopes import Scope
 from api.store.session_files import SessionFile
 
 _PIECE_BYTES = 64 * 1024
@@ -34,6 +32,7 @@ _PIECE_BYTES = 64 * 1024
     tag="sessions",
     summary="Download a session",
     query=SessionExportQuery,
+    scopes=(Scope.SESSIONS_READ,),
     answers={
         200: Answer(
             description="Everything that is kept of the session, or the conversation as Markdown.",
@@ -81,6 +80,7 @@ async def export_session(call: Call) -> Response[bytes]:
     tag="sessions",
     summary="Import a session",
     body=SessionFile,
+    scopes=(Scope.ADMIN,),
     answers={
         201: Answer(
             description="What was brought in.",
@@ -97,16 +97,9 @@ async def import_session(call: Call) -> Response[bytes]:
     had cost is shown with it and never billed again. Turns that were not finished are cancelled.
     """
     command = await call.command(SessionFile, limit_bytes=call.state.settings.import_bytes_max)
-    try:
-        result = await call.store.importing.import_session(
-            command.caller, command.body, idempotency=command.idempotency, render=_render
-        )
-    except FileRefused as refused:
-        faults = (
-            Fault(pointer=fault.pointer, message=fault.message[:500], code="not-allowed")
-            for fault in refused.faults
-        )
-        raise Invalid(tuple(faults)) from refused
+    result = await call.store.importing.import_session(
+        command.caller, command.body, idempotency=command.idempotency, render=_render
+    )
     if isinstance(result, Replay):
         assert result.answer is not None, "an import makes no turn"
         return respond_stored(result.answer, is_replayed=True)

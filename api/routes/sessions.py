@@ -34,6 +34,7 @@ from api.routes.schemas.sessions import (
 from api.session.document import AgentRef
 from api.session.errors import MetadataTooLarge
 from api.store.base import PAGE_TURNS_MAX
+from api.store.scopes import Scope
 
 
 @operation(
@@ -41,10 +42,11 @@ from api.store.base import PAGE_TURNS_MAX
     "/v1/sessions",
     operation_id="createSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Open a session with an agent",
     body=CreateSession,
     answers={201: CREATED},
-    problems=(404,),
+    problems=(402, 404),
 )
 async def create_session(call: Call) -> Response[bytes]:
     """Pin a published version of an agent, the newest unless said.
@@ -77,6 +79,7 @@ async def create_session(call: Call) -> Response[bytes]:
     "/v1/sessions",
     operation_id="listSessions",
     tag="sessions",
+    scopes=(Scope.SESSIONS_READ,),
     summary="List sessions",
     query=SessionListQuery,
     answers={200: Answer(description="A page of sessions.", struct=SessionPage)},
@@ -108,6 +111,7 @@ async def list_sessions(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="getSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_READ,),
     summary="Read a session",
     query=SessionQuery,
     request_headers=(headers.IF_NONE_MATCH,),
@@ -150,6 +154,7 @@ async def get_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="updateSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Change name and metadata",
     body=PatchSession,
     body_media_types=(JSON, MERGE_PATCH),
@@ -187,6 +192,7 @@ async def update_session(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}",
     operation_id="deleteSession",
     tag="sessions",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Delete a session",
     precondition="required",
     answers={204: Answer(description="Its text is gone.")},

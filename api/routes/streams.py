@@ -144,6 +144,9 @@ class _Sending(ASGIResponse):
         loop = asyncio.get_running_loop()
         comment_at = loop.time() + self._settings.stream_comment_seconds
         while not (self._call.state.is_stopping or leaving.done()):
+            # Nothing is read for a key that was revoked meanwhile; mostly it is remembered.
+            if not await self._is_still_allowed():
+                break
             batch, end = await self._read()
             items, is_final = self._of_interest(batch)
             if is_final:
@@ -158,8 +161,6 @@ class _Sending(ASGIResponse):
                 continue
             await listener.wait(seconds_max=max(0.0, min(self._poll_seconds(), comment_at - loop.time())))
             if loop.time() >= comment_at:
-                if not await self._is_still_allowed():
-                    break
                 await self._send(send, sse.COMMENT)
                 comment_at = loop.time() + self._settings.stream_comment_seconds
         if not leaving.done():

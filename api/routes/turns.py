@@ -20,6 +20,7 @@ from api.routes.schemas.sessions import (
 )
 from api.session.errors import AlreadyCancelled
 from api.store.reading import TurnsPage
+from api.store.scopes import Scope
 
 
 @operation(
@@ -27,6 +28,7 @@ from api.store.reading import TurnsPage
     "/v1/sessions/{session_id}/turns",
     operation_id="listTurns",
     tag="turns",
+    scopes=(Scope.SESSIONS_READ,),
     summary="Read turns of the line",
     query=TurnListQuery,
     answers={200: Answer(description="Turns by position.", struct=TurnPage)},
@@ -45,6 +47,7 @@ async def list_turns(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}",
     operation_id="getTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_READ,),
     summary="Read a turn",
     answers={200: Answer(description="The turn.", struct=TurnView)},
 )
@@ -59,6 +62,7 @@ async def get_turn(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/turns/{turn_id}/cancel",
     operation_id="cancelTurn",
     tag="turns",
+    scopes=(Scope.SESSIONS_WRITE,),
     summary="Stop an unfinished turn",
     body=Cancel,
     precondition="optional",
@@ -94,6 +98,7 @@ async def cancel_turn(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/discarded-futures",
     operation_id="listDiscardedFutures",
     tag="turns",
+    scopes=(Scope.SESSIONS_READ,),
     summary="List discarded futures",
     query=PageQuery,
     answers={200: Answer(description="Futures that can be restored.", struct=DiscardedFuturePage)},
@@ -123,6 +128,7 @@ async def list_discarded_futures(call: Call) -> Response[bytes]:
     "/v1/sessions/{session_id}/discarded-futures/{ordinal}/turns",
     operation_id="listDiscardedTurns",
     tag="turns",
+    scopes=(Scope.SESSIONS_READ,),
     summary="Read the turns of a discarded future",
     query=TurnListQuery,
     answers={200: Answer(description="Turns by position.", struct=TurnPage)},

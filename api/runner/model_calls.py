@@ -1,7 +1,6 @@
 """A model call: recorded before it is made, shown while it speaks, settled whatever becomes of the turn."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
@@ -21,7 +20,7 @@ from api.models.base import (
     TextDelta,
 )
 from api.models.registry import Models
-from api.prompt import window
+from api.prompt import again, window
 from api.prompt.frame import Frame
 from api.prompt.progress import ModelAnswer, Recorded
 from api.runner import pricing, settling
@@ -110,6 +109,11 @@ class ModelCalls:
         built = await self._prompt(run, frame, client.provider, model)
         seconds_max = run.seconds_left
         request = msgspec.structs.replace(built.request, timeout_seconds=seconds_max)
+        reference = again.reference(built, frame, run.steps)
+        if reference.tools is not None:
+            await self._store.interactions.keep_part(
+                run.claim.organization_id, reference.tools.sha256, again.tools_part(request.tools)
+            )
         step_id = self._store.running.new_step_id()
         intent = Intent(
             id=step_id,
@@ -119,12 +123,7 @@ class ModelCalls:
             provider=client.provider,
             model=model,
             started_at=utc_now(),
-            request={
-                "instructions_sha256": hashlib.sha256(request.instructions.encode()).hexdigest(),
-                "first_turn_id": built.first_turn_id,
-                "last_turn_id": built.last_turn_id,
-                "sha256": built.sha256,
-            },
+            request=msgspec.to_builtins(reference),
         )
         if not await self._store.running.start_step(run.claim, intent):
             raise TurnLost

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.models.base import ModelUsage
-from api.store.running import Price
+from api.store.prices import Price
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -57,6 +57,8 @@ class UnitPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     output_per_million: Decimal
     reasoning_per_million: Decimal
     per_call: Decimal = Decimal(0)
+    above_input_tokens: int | None = None
+    """The tier of our row that the call reached; None for the row's own amounts, and for other sources."""
 
 
 def cost(usage: ModelUsage, prices: UnitPrices) -> Decimal:
@@ -88,7 +90,7 @@ def lookup(
     """
     row = _newest_match(provider, model, rows, at)
     if row is not None:
-        return _from_row(row)
+        return _from_row(row, usage)
     info = _known_model(provider, model)
     return None if info is None else _from_genai_prices(info.get_prices(at), usage)
 
@@ -119,7 +121,11 @@ def _matches(pattern: str, model: str) -> bool:
     return fnmatch.fnmatchcase(model, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
-def _from_row(row: Price) -> UnitPrices:
+def _from_row(row: Price, usage: ModelUsage) -> UnitPrices:
+    # As with the public lists: the tier that the whole input reaches is charged for every token.
+    reached = [tier for tier in row.tiers if usage.input_tokens > tier.above_input_tokens]
+    amounts = reached[-1] if reached else row
+
     def or_else(price: Decimal | None, default: Decimal) -> Decimal:
         return default if price is None else price
 
@@ -127,12 +133,13 @@ def _from_row(row: Price) -> UnitPrices:
         source=PriceSource.PRICES,
         valid_from=row.valid_from,
         currency="USD",
-        input_per_million=row.input_per_million,
-        cached_per_million=or_else(row.cached_per_million, row.input_per_million),
-        cache_write_per_million=or_else(row.cache_write_per_million, row.input_per_million),
-        output_per_million=row.output_per_million,
-        reasoning_per_million=or_else(row.reasoning_per_million, row.output_per_million),
+        input_per_million=amounts.input_per_million,
+        cached_per_million=or_else(amounts.cached_per_million, amounts.input_per_million),
+        cache_write_per_million=or_else(amounts.cache_write_per_million, amounts.input_per_million),
+        output_per_million=amounts.output_per_million,
+        reasoning_per_million=or_else(amounts.reasoning_per_million, amounts.output_per_million),
         per_call=row.per_call,
+        above_input_tokens=reached[-1].above_input_tokens if reached else None,
     )
 
 

@@ -7,14 +7,11 @@ import msgspec
 
 from api.agents.definition import Definition
 from api.prompt import progress
-from api.prompt.progress import ModelAnswer, Progress, Recorded, ToolAnswer, ToolRequest
+from api.prompt.progress import ModelAnswer, Progress, Recorded, ToolAnswer
 from api.runner.hold import Hold
 from api.session import ids
 from api.session.document import Notice, StepSummary, TurnError
 from api.store.running import Claim, Step, Work
-
-_TOOL = msgspec.json.Decoder(ToolAnswer)
-_MODEL = msgspec.json.Decoder(ModelAnswer)
 
 
 class TurnLost(Exception):
@@ -85,14 +82,11 @@ class Run:
 
 def recorded(step: Step) -> Recorded:
     """A stored step as the replay reads it."""
-    is_tool = step.kind == "tool"
-    answer: ModelAnswer | ToolAnswer | None = None
-    if step.result is not None:
-        answer = (_TOOL if is_tool else _MODEL).decode(step.result)
-    return Recorded(
-        id=ids.to_wire(ids.Kind.STEP, step.id),
+    return progress.recorded(
+        ids.to_wire(ids.Kind.STEP, step.id),
+        kind=step.kind,
         purpose=step.purpose,
         state=step.state,
-        request=msgspec.json.decode(step.request, type=ToolRequest) if is_tool else None,
-        answer=answer,
+        request=step.request,
+        result=step.result,
     )

@@ -12,7 +12,8 @@ from api.prompt.progress import ModelAnswer
 from api.runner import pricing
 from api.session import ids
 from api.session.document import StepSummary, Usage
-from api.store.running import Intent, Outcome, Price
+from api.store.prices import Price
+from api.store.running import Intent, Outcome
 
 
 class BillableReason(StrEnum):

@@ -17,12 +17,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import jsonschema
 import msgspec
-import referencing.exceptions
 from loguru import logger
 
 from api.agents.definition import ApprovalMode, Tool, ToolEffect
+from api.agents.fitting import SchemaRefused, Schemas
 from api.agents.policy import Rule, RuleAction, decide_by_rules
 from api.models.base import ToolSpec
 from api.prompt.progress import (
@@ -33,6 +32,7 @@ from api.prompt.progress import (
     ToolAnswer,
     ToolEnd,
     ToolRequest,
+    idempotency_key,
 )
 from api.runner.run import Run, TurnFailed, TurnLost
 from api.runner.tools.base import ArgumentsRefused, Invocation, Toolbox, ToolOutcome, ToolResult
@@ -46,6 +46,8 @@ from api.telemetry.tracing import Span
 
 CALLS_MAX = 16
 """Calls of one round that are made; more are refused."""
+
+_SCHEMAS = Schemas()
 
 _ENDS = {
     ToolOutcome.COMPLETED: ToolEnd.COMPLETED,
@@ -189,7 +191,7 @@ class ToolCalls:
             organization_id=run.claim.organization_id,
             tool=tool,
             arguments=request.arguments,
-            idempotency_key=f"{run.work.turn.id}/{request.asked_by}/{request.call_index}",
+            idempotency_key=idempotency_key(run.work.turn.id, request),
             context=run.context,
             variables=run.progress().variables,
         )
@@ -293,8 +295,8 @@ def digest_of(tool: str, arguments: dict[str, Any]) -> str:
 
 def _satisfies(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool | None:
     try:
-        return jsonschema.Draft202012Validator(schema).is_valid(arguments)
-    except (jsonschema.SchemaError, referencing.exceptions.Unresolvable):
+        return not _SCHEMAS.faults(schema, arguments)
+    except SchemaRefused:
         return None
 
 

@@ -34,6 +34,7 @@ from api.session import commands, ids
 from api.session.document import Approval, Change, Head, Reply, StepSummary, TurnError, Usage
 from api.store import Store
 from api.store.base import utc_now
+from api.store.errors import BudgetExceeded
 from api.store.running import RUNNER, Claim, Known, Publishing, Work, turn_id_of
 from api.telemetry import measures, tracing
 from api.telemetry.tracing import Span
@@ -147,6 +148,8 @@ class TurnRunner:
             return _failing(run, failure.error)
         except RenderedTooLong as error:
             return _failing(run, TurnError(code="template_too_long", message=str(error)))
+        except BudgetExceeded as error:
+            return _failing(run, TurnError(code="budget_exceeded", message=f"{error}."))
         except ModelError as error:
             return _failing(
                 run,

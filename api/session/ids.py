@@ -13,12 +13,15 @@ class Kind(StrEnum):
     TURN = "trn"
     RUN = "run"
     STEP = "stp"
+    INTERACTION = "int"
+    """Of a call that was captured; one of a session goes by its step."""
     APPROVAL = "apv"
     RULE = "rul"
     AGENT = "agt"
     ORGANIZATION = "org"
     USAGE = "use"
     KEY = "key"
+    INSTALLATION_KEY = "ink"
 
 
 _DIGITS = re.compile(r"[0-9a-f]{32}")

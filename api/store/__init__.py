@@ -5,7 +5,15 @@
     running     claim, steps, settlement, publish: what a runner does
     approvals   what people are asked and decide; approval_rules: what an organization has settled once
     agents      agents and their versions
-    access      organizations and API keys
+    interactions   the audit of model calls
+    corrections entries of the ledger one by one, and their corrections by people
+    summaries   sums over the ledger
+    prices      the organization's own price list
+    metrics     figures of conversations
+    budgets     what may be spent, and who is let in
+    secrets     what tools need to be let in elsewhere, encrypted
+    organization_settings   what the operator has set for one organization
+    access      organizations; keys: their API keys, and what those may do
     retention   how long text is kept
     exporting   a session whole as a file; importing: such a file into another installation
 

@@ -1,25 +1,18 @@
-"""Organizations, and the API keys by which their callers are known.
+"""Organizations, and their API keys as the operator of the installation keeps them."""
 
-A key is `tl_` and 43 random characters. It is shown once; afterwards only its SHA-256 is known, which is
-enough for a secret of 256 random bits and lets a key be found by its digest, in constant time.
-"""
-
-import hashlib
-import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from api.session import ids
 from api.session.document import Actor
-from api.store.base import Base, Caller, row_id
+from api.store.base import Caller, StoredAnswer, row_id
 from api.store.errors import NotFound
-from api.store.running import Price
+from api.store.keys import Issued, Key, Keys, NewKey
+from api.store.prices import Price, row_of
+from api.store.scopes import ALL_SCOPES, Scope
 from db import organizations, prices
-
-KEY_PREFIX = "tl_"
-_SHOWN_CHARACTERS = len(KEY_PREFIX) + 6
 
 
 class Organization(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,26 +23,8 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as it is known after it was shown."""
-
-    id: str
-    name: str
-    prefix: str
-    """The first characters, so that people can tell keys apart."""
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-class NewKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key at the only moment at which it can be seen."""
-
-    id: str
-    secret: str
-
-
-class Access(Base):
-    """The part of the store that keeps organizations and keys."""
+class Access(Keys):
+    """The part of the store that keeps organizations and keys, as callers and as the operator know them."""
 
     async def create_organization(self, name: str) -> Organization:
         """Make an organization with an empty ledger."""
@@ -69,43 +44,51 @@ class Access(Base):
             for row in found
         ]
 
-    async def create_key(self, organization_id: str, *, name: str) -> NewKey:
-        """Make an API key; the answer is the only place where it can be seen.
+    async def create_key(
+        self,
+        organization_id: str,
+        *,
+        name: str,
+        scopes: frozenset[Scope] = ALL_SCOPES,
+        expires_at: datetime | None = None,
+    ) -> NewKey:
+        """Make an API key as the operator; the answer is the only place where it can be seen.
 
         Raises:
             NotFound: there is no such organization.
         """
-        organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
-        secret, row = KEY_PREFIX + secrets.token_urlsafe(32), self._new_id()
-        async with self._pool.acquire() as conn:
-            if organization not in {known.id for known in await organizations.listed(conn)}:
-                raise NotFound("organization")
-            await organizations.create_key(
-                conn,
-                organization,
-                row,
-                name=name,
-                key_sha256=_digest(secret),
-                prefix=secret[:_SHOWN_CHARACTERS],
-                at=self._clock(),
-            )
-        return NewKey(id=ids.to_wire(ids.Kind.KEY, row), secret=secret)
+        issued = await self.issue_key(
+            await self.operator(organization_id),
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            idempotency=None,
+            render=_render_nothing,
+        )
+        assert isinstance(issued, Issued), "without an idempotency key nothing is repeated"
+        return NewKey(id=issued.key.id, secret=issued.secret)
+
+    async def replace_key(self, organization_id: str, key_id: str, *, overlap: timedelta) -> NewKey:
+        """Give a key a new secret as the operator.
+
+        Raises:
+            NotFound, KeyNotInForce: see `rotate_key`.
+        """
+        issued = await self.rotate_key(
+            await self.operator(organization_id),
+            key_id,
+            overlap=overlap,
+            idempotency=None,
+            render=_render_nothing,
+        )
+        assert isinstance(issued, Issued), "without an idempotency key nothing is repeated"
+        return NewKey(id=issued.key.id, secret=issued.secret)
 
     async def keys(self, organization_id: str) -> list[Key]:
         """List the keys of an organization, oldest first."""
-        organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
-        async with self._pool.acquire() as conn:
-            found = await organizations.keys(conn, organization)
-        return [
-            Key(
-                id=ids.to_wire(ids.Kind.KEY, row.id),
-                name=row.name,
-                prefix=row.prefix,
-                created_at=row.created_at,
-                revoked_at=row.revoked_at,
-            )
-            for row in found
-        ]
+        caller = await self.operator(organization_id)
+        found = await self.key_page(caller, before=None, limit=None)
+        return [key for _, key in reversed(found)]
 
     async def revoke_key(self, organization_id: str, key_id: str) -> None:
         """Refuse a key from now on.
@@ -113,30 +96,36 @@ class Access(Base):
         Raises:
             NotFound: there is no such key, or it is revoked already.
         """
-        organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
-        row = row_id(ids.Kind.KEY, key_id, "key")
-        async with self._pool.acquire() as conn:
-            if not await organizations.revoke_key(conn, organization, row, at=self._clock()):
-                raise NotFound("key")
+        caller = await self.operator(organization_id)
+        if (await self.key(caller, key_id)).revoked_at is not None:
+            raise NotFound("key")
+        await self.withdraw_key(caller, key_id)
 
-    async def caller_of(self, secret: str) -> Caller | None:
-        """Whose key this is; None when it is unknown or revoked."""
+    async def operator(self, organization_id: str) -> Caller:
+        """Act for an organization as the operator of the installation.
+
+        Raises:
+            NotFound: there is no such organization.
+        """
+        row = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
-            found = await organizations.find_key(conn, key_sha256=_digest(secret))
-        if found is None:
-            return None
-        return Caller(
-            organization_id=found.organization_id, actor=Actor(key_id=ids.to_wire(ids.Kind.KEY, found.id))
-        )
+            if await organizations.by_id(conn, row) is None:
+                raise NotFound("organization")
+        return Caller(organization_id=row, actor=Actor(process="system"))
 
     async def add_prices(self, organization_id: str, rows: Sequence[Price]) -> None:
         """Add prices to an organization's own list; one that is in force is followed, never edited."""
         organization = row_id(ids.Kind.ORGANIZATION, organization_id, "organization")
         async with self._pool.acquire() as conn:
             await prices.insert(
-                conn, organization, [prices.PriceRow(**msgspec.structs.asdict(row)) for row in rows]
+                conn,
+                organization,
+                [row_of(price) for price in rows],
+                at=self._clock(),
+                by=msgspec.json.encode(Actor(process="system")),
             )
 
 
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+def _render_nothing(_: Key) -> StoredAnswer:
+    """Make the answer for a caller who is not there."""
+    return StoredAnswer(status=201, headers={}, body=b"")

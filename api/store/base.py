@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -10,6 +11,7 @@ from api.events import Hub
 from api.session import ids
 from api.session.document import Actor, DiscardedFuture, Session, Turn
 from api.store.errors import NotFound
+from api.store.scopes import ALL_SCOPES, Scope
 from db.pool import Pool
 
 PAGE_TURNS_MAX = 200
@@ -24,6 +26,46 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     organization_id: UUID
     actor: Actor
+    scopes: frozenset[Scope] = ALL_SCOPES
+    """What the key was made for; our own processes may do everything."""
+    expires_at: datetime | None = None
+    """When the secret that was sent is refused; None for never."""
+
+
+class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget as it stands."""
+
+    key_id: str | None
+    """The key whose turns it is for; None for all of the organization."""
+    period: str
+    """`day`, `month` or `total`."""
+    time_zone: str
+    limit: Decimal | None
+    """None for a budget that only warns."""
+    warn_at: Decimal | None
+    """None for one that does not warn."""
+    reserve_per_call: Decimal
+    spent: Decimal
+    """In this period, from the ledger."""
+    reserved: Decimal
+    """What the calls under way are taken to cost."""
+    call_count: int
+    """Calls under way."""
+    starts_at: datetime | None
+    resets_at: datetime | None
+    """Both None for all time."""
+    set_at: datetime
+    set_by: Actor
+
+    @property
+    def is_exceeded(self) -> bool:
+        """No turn may begin."""
+        return self.limit is not None and self.spent + self.reserved >= self.limit
+
+    @property
+    def is_near(self) -> bool:
+        """The point is reached from which on calls are answered with a warning."""
+        return self.warn_at is not None and self.spent + self.reserved >= self.warn_at
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +121,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """What was stored for repetitions; None without a key, and where a repetition joins the turn."""
     turn_id: str | None = None
     """The turn that the command made, if it made one."""
+    near_budgets: tuple[BudgetState, ...] = ()
+    """Budgets of the caller that are near their end; only for a command that made a turn pending."""
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):

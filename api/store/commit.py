@@ -6,7 +6,7 @@ it keeps is all the text that was shown.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +21,7 @@ from api.store import rows
 from api.store.base import (
     CHANGES_MAX,
     PAGE_TURNS_MAX,
+    BudgetState,
     Caller,
     Delta,
     Done,
@@ -30,6 +31,7 @@ from api.store.base import (
     Replay,
     row_id,
 )
+from api.store.budgets import Budgets
 from api.store.errors import NotFound, RequestInFlight, RevisionConflict
 from api.store.lines import LineReader
 from api.store.partial import partial_of
@@ -64,6 +66,10 @@ _Result = TypeVar("_Result")
 
 class Committing(Replaying):
     """The part of the store that commits; the commands themselves are in `Sessions`."""
+
+    def __init__(self, *args: Any, budgets: Budgets, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._budgets = budgets
 
     async def _change(
         self,
@@ -110,6 +116,7 @@ class Committing(Replaying):
                 # Staleness is told before refusal: a stale caller judged a document that they never saw.
                 await self._require_revision(conn, found, expected, judges_header=judges_header)
             change = await prepare(found)
+            near = () if change.created is None else await self._budgets.admit(conn, caller)
             delta = await self._delta(found, change)
             if is_whole:
                 document = await self._document(found, change, delta)
@@ -134,7 +141,7 @@ class Committing(Replaying):
                 beside=beside,
             )
             if is_committed:
-                return Done(delta=delta, answer=answer, turn_id=turn_id)
+                return Done(delta=delta, answer=answer, turn_id=turn_id, near_budgets=near)
             # Somebody else was first: a twin of this call, or another command.
             replay = await self._replay(conn, caller, idempotency)
             if replay is not None:
@@ -185,6 +192,9 @@ class Committing(Replaying):
                 replay = await self._replay(conn, caller, idempotency)
                 if replay is not None:
                     return replay
+                near: tuple[BudgetState, ...] = ()
+                if session.active_turn_id is not None:
+                    near = await self._budgets.admit(conn, caller)
                 await commits.create(
                     conn,
                     caller.organization_id,
@@ -203,7 +213,7 @@ class Committing(Replaying):
                         idempotency, session.created_at, answer=answer, turn_id=None, base=None
                     ),
                 )
-            return Done(delta=delta, answer=answer)
+            return Done(delta=delta, answer=answer, near_budgets=near)
 
         try:
             done = await self._retried(attempt)

@@ -1,11 +1,15 @@
 """Why the store did not do what was asked, apart from the core's refusals."""
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
 from api.session.conflicts import Advice
 from api.session.document import Event
+
+if TYPE_CHECKING:
+    from api.store.base import BudgetState
 
 OUTAGES: tuple[type[Exception], ...] = (
     OSError,
@@ -65,6 +69,66 @@ class KeyReused(Exception):
         self.key = key
 
 
+class KeyNotInForce(Exception):
+    """An API key that is revoked or expired gets no new secret."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id} is revoked or expired")
+        self.key_id = key_id
+
+
+class NothingToCorrect(Exception):
+    """The ledger says already what the correction would make it say."""
+
+    def __init__(self) -> None:
+        super().__init__("the entry comes to these figures already")
+
+
+class Inconsistent(Exception):
+    """The corrected figures contradict each other: a part would be larger than its whole."""
+
+    def __init__(self, part: str, whole: str) -> None:
+        super().__init__(f"{part} would be more than {whole}")
+        self.part = part
+        self.whole = whole
+
+
+class BudgetExceeded(Exception):
+    """A hard limit is used up: no turn begins until it resets, is raised, or calls under way cost less."""
+
+    def __init__(self, budget: "BudgetState") -> None:
+        whose = "the organization" if budget.key_id is None else f"key {budget.key_id}"
+        super().__init__(
+            f"the budget of {whose} ({budget.period}) is used up: {budget.spent:f} spent and "
+            f"{budget.reserved:f} reserved of {budget.limit:f} USD"
+        )
+        self.budget = budget
+
+
+class PriceInThePast(Exception):
+    """The price would begin where rows of the ledger say otherwise already."""
+
+    def __init__(self, *, seconds_max: int) -> None:
+        super().__init__(f"a price begins at most {seconds_max} s in the past")
+        self.seconds_max = seconds_max
+
+
+class PriceSuperseded(Exception):
+    """The newest price of the pattern begins no earlier; a price is followed, never edited."""
+
+    def __init__(self, *, valid_from: datetime) -> None:
+        super().__init__(f"the newest price of this pattern begins at {valid_from.isoformat()}")
+        self.valid_from = valid_from
+
+
+class UnknownTimeZone(Exception):
+    """The database knows no time zone of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no such time zone: {name}")
+        self.name = name
+
+
 class RequestInFlight(Exception):
     """Another call holds the session (or the same idempotency key) for longer than we wait."""
 
@@ -106,3 +170,15 @@ class AgentDiffers(Exception):
         super().__init__(f"version {version} of the agent {agent_id} is another definition here")
         self.agent_id = agent_id
         self.version = version
+
+
+class SecretsUnavailable(Exception):
+    """Secrets cannot be encrypted or decrypted; the message says why, and holds no secret."""
+
+
+class TooManySecrets(Exception):
+    """The organization has as many secrets as it may have."""
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__(f"an organization has at most {count_max} secrets")
+        self.count_max = count_max

@@ -6,6 +6,8 @@ from decimal import Decimal
 import msgspec
 
 from api.session import ids
+from api.session.document import Actor
+from api.store import rows
 from db import usage
 
 
@@ -41,6 +43,13 @@ class UsageEntry(msgspec.Struct, frozen=True, kw_only=True):
     billable_reason: str
     latency_ms: int | None
     created_at: datetime
+    key_id: str | None
+    """The API key that created the turn; None for turns of our own processes."""
+    correction_number: int | None
+    """1, 2, 3, ... among the corrections of one entry; None for an original."""
+    corrected_by: Actor | None
+    """Who corrected; None for originals, and where a runner told late what its own call cost."""
+    correction_reason: str | None
 
 
 def usage_entry(row: usage.EntryRow) -> UsageEntry:
@@ -72,4 +81,8 @@ def usage_entry(row: usage.EntryRow) -> UsageEntry:
         billable_reason=row.billable_reason,
         latency_ms=row.latency_ms,
         created_at=row.created_at,
+        key_id=None if row.key_id is None else ids.to_wire(ids.Kind.KEY, row.key_id),
+        correction_number=None if row.corrects_id is None else row.correction_number,
+        corrected_by=None if row.corrected_by is None else rows.actor(row.corrected_by),
+        correction_reason=row.correction_reason,
     )

@@ -7,7 +7,6 @@ call cost is always written.
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -19,7 +18,10 @@ from api.session.document import Actor, Change, Head, StepSummary, Turn, Usage
 from api.session.usage import total_usage
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base
+from api.store.budgets import start_reserved_step
 from api.store.partial import steps_of
+from api.store.prices import Price as Price
+from api.store.prices import price_of
 from api.store.swapping import swap
 from db import deltas, prices, runs, sessions, turns, usage
 from db.pool import Connection, retry_serialization
@@ -132,24 +134,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the call brought, for a take-over to continue from; None when it brought nothing."""
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the organization's own price list, in amounts per million tokens."""
-
-    provider: str
-    model_pattern: str
-    """The provider's name of the model; `*` stands for any characters."""
-    valid_from: datetime
-    input_per_million: Decimal
-    cached_per_million: Decimal | None = None
-    """None: cached tokens cost what other input costs."""
-    cache_write_per_million: Decimal | None = None
-    """None: written tokens cost what other input costs."""
-    output_per_million: Decimal
-    reasoning_per_million: Decimal | None = None
-    """None: reasoning costs what other output costs."""
-    per_call: Decimal = Decimal(0)
-
-
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Text that a model has said and that nobody has seen yet."""
 
@@ -245,7 +229,13 @@ class Running(Base):
             end = first
 
     async def start_step(self, claim: Claim, intent: Intent) -> bool:
-        """Record a call before it is made; False when the run has lost its turn and must not make it."""
+        """Record a call before it is made; False when the run has lost its turn and must not make it.
+
+        In an organization with budgets an amount is reserved for it, until it is settled.
+
+        Raises:
+            BudgetExceeded: a hard limit is used up and this would be the turn's first model call.
+        """
         row = runs.StepIntent(
             id=intent.id,
             kind=intent.kind,
@@ -257,7 +247,10 @@ class Running(Base):
             request=msgspec.json.encode(intent.request),
         )
         async with self._pool.acquire() as conn:
-            return await runs.start_step(conn, claim.organization_id, claim.run_id, row)
+            if await runs.start_step(conn, claim.organization_id, claim.run_id, row):
+                return True
+            # The turn is lost, or there are budgets: only then is there more to ask.
+            return await start_reserved_step(conn, claim.organization_id, claim.run_id, row, at=self._clock())
 
     async def show(self, shown: Sequence[Shown]) -> set[UUID]:
         """Store streamed text of any number of runs; answers the runs that still hold their turns."""
@@ -302,7 +295,7 @@ class Running(Base):
         """Read the organization's own prices of a provider's models."""
         async with self._pool.acquire() as conn:
             found = await prices.of_provider(conn, claim.organization_id, provider)
-        return [Price(**row._asdict()) for row in found]
+        return [price_of(row) for row in found]
 
     async def leaked(self, *, older_than_seconds: float, limit: int) -> list[Leak]:
         """Find calls that nobody will end."""

@@ -5,6 +5,7 @@ what lies behind; so it may go on at any process, after any interruption, withou
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -146,9 +147,16 @@ class _Reader:
         self._cursor = cursor
 
     async def tell(self, event: Event) -> bool:
-        """Add an event, behind all that the turns which it ends have said; False when the batch is full."""
+        """Add an event, behind all that the turns which it ends or parks have said by then.
+
+        False when the batch is full.
+        """
         for effect in event.effects:
-            if effect.type in _ENDINGS and not await self._say_to_the_end(effect):
+            if effect.type in _ENDINGS and not await self._say(effect, until=None):
+                return False
+            # A turn that waits goes on speaking when people have decided; that is told behind their decision.
+            is_parked = effect.type is EventType.TURN_AWAITING_APPROVAL
+            if is_parked and not await self._say(effect, until=event.at):
                 return False
         self._cursor = msgspec.structs.replace(self._cursor, revision=event.revision)
         self._items.append(Told(cursor=self._cursor, event=event))
@@ -183,8 +191,9 @@ class _Reader:
             return _resync(revision)
         return Batch(items=tuple(self._items), cursor=self._cursor, has_more=has_more)
 
-    async def _say_to_the_end(self, effect: Effect) -> bool:
-        assert effect.turn_id is not None, "a turn's ending names the turn"
+    async def _say(self, effect: Effect, *, until: datetime | None) -> bool:
+        """Add what a turn has said up to an instant, or to its end; False when the batch is full."""
+        assert effect.turn_id is not None, "what happened to a turn names the turn"
         turn = rows.turn_uuid(effect.turn_id)
         place = await deltas.place(*self._scope, turn)
         if place is None:
@@ -197,10 +206,12 @@ class _Reader:
             return False
         if place.last_number > said:
             limit = self._deltas_left
-            found = await deltas.after(*self._scope, turn, number=said, limit=limit) if limit else []
+            found: list[deltas.LogRow] = []
+            if limit:
+                found = await deltas.after(*self._scope, turn, number=said, until=until, limit=limit)
             if not self.add(turn, place.position, found, limit=limit):
                 return False
-        if place.position == self._cursor.position:
+        if until is None and place.position == self._cursor.position:
             self._cursor = Cursor(revision=self._cursor.revision)
         return True
 

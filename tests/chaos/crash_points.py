@@ -2,7 +2,8 @@
 
 A point is armed in a process of its own (`tests.chaos.process`) by `CHAOS_CRASH=<point>:<count>:<file>`: when
 it is passed for the `count`-th time the process writes its name to `file` and is gone, as by kill -9. With
-`pause` in place of a number it is stopped instead, once, until somebody lets it go on.
+`pause` in place of a number it is stopped instead, whenever there is no such file, until somebody lets it go
+on.
 """
 
 import functools
@@ -61,10 +62,13 @@ def arm(word: str) -> None:
     def pass_by() -> None:
         nonlocal passed
         passed += 1
-        if passed == (1 if count == "pause" else int(count)):
+        if count == "pause":
+            if not Path(file).exists():
+                Path(file).write_text(name)
+                os.kill(os.getpid(), signal.SIGSTOP)
+        elif passed == int(count):
             Path(file).write_text(name)
-            # Only a pause is ever outlived.
-            os.kill(os.getpid(), signal.SIGSTOP if count == "pause" else signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(original)
     async def wrapped(*args: Any, **options: Any) -> Any:

@@ -1,6 +1,7 @@
 """What goes wrong during a run: kills, pauses and crash points, each kind of process by a task of its own."""
 
 import asyncio
+import itertools
 import random
 import signal
 import time
@@ -13,6 +14,9 @@ from tests.chaos.stage import Node, Stage
 
 _CRASH_SECONDS_MAX = 15
 _RARE_SECONDS_MAX = 45
+_DRAIN_SECONDS_MAX = 30
+_ZOMBIE_SECONDS = 1
+"""In which one that goes on does whatever it still does."""
 _RARE = frozenset(
     {
         "after a session is created, before the reply",
@@ -71,9 +75,8 @@ class Faults:
                 group.create_task(self._harm(servers))
             if scenario.kills_workers:
                 group.create_task(self._harm(workers))
-            if scenario.pauses:
-                for node in workers[:-1]:
-                    group.create_task(self._make_zombies(node))
+            if scenario.pause_at:
+                group.create_task(self._make_zombies(workers[:-1], scenario.pause_at))
             if scenario.kills_postgres:
                 group.create_task(self._harm_postgres())
 
@@ -129,26 +132,32 @@ class Faults:
             case _:
                 self.tally.drains += 1
                 node.signal(signal.SIGTERM)
-                if not await node.ended(15):
+                if not await node.ended(_DRAIN_SECONDS_MAX):
                     raise AssertionError(f"{node.name} did not end on SIGTERM: see {node.log}")
         node.start()
         await node.ready()
 
-    async def _make_zombies(self, node: Node) -> None:
-        """Stop a worker at a point until others have its turns, and let it go on."""
-        while True:
-            point = self._random.choice(self._scenario.pauses)
+    async def _make_zombies(self, nodes: list[Node], point: str) -> None:
+        """Stop one worker after the other until others are in the midst of its turns, and let it go on."""
+        for node in nodes:
             node.kill()
-            node.start(crash=f"{point}:pause")
+            node.start(crash=f"{point}:pause", is_armed=False)
+        for node in nodes:
             await node.ready()
-            deadline = time.monotonic() + _CRASH_SECONDS_MAX
-            while node.passed() is None and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
-            # Others take over when the lease ends, and are then in the midst of the reply.
-            await asyncio.sleep(self._scenario.lease_seconds + 1.2)
+        for node in itertools.cycle(nodes):
+            node.arm()
+            try:
+                async with asyncio.timeout(_CRASH_SECONDS_MAX):
+                    while node.passed() is None:
+                        await asyncio.sleep(0.02)
+                await self._stage.taken_over(node, seconds_max=2 * self._scenario.lease_seconds)
+            except TimeoutError:
+                continue
+            finally:
+                node.disarm()
+                node.signal(signal.SIGCONT)
+            await asyncio.sleep(_ZOMBIE_SECONDS)
             self.tally.pauses += 1
-            node.signal(signal.SIGCONT)
-            await asyncio.sleep(2)
 
     async def _harm_postgres(self) -> None:
         while True:

@@ -17,12 +17,10 @@ from rich.table import Table
 
 from tests.chaos.mutants import MUTANTS, Mutant
 from tests.chaos.report import ProgressLine, print_result
-from tests.chaos.run import Result, perform
+from tests.chaos.run import perform
 from tests.chaos.scenarios import SCENARIOS
 
 SECONDS_MAX = 90
-_TRIES_MAX = 2
-"""A fault that shows itself only when two things meet gets a second run, with another seed."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +40,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def judge(scenario: str, mutant: Mutant | None, *, seed: int, console: Console) -> Verdict:
-    """Run a scenario, with a fault or without, again should the fault not have shown itself."""
+    """Run a scenario, with a fault or without."""
     began_at = time.monotonic()
-    kinds: Counter[str] = Counter()
-    for number in range(_TRIES_MAX if mutant else 1):
-        began_at = time.monotonic()
-        with ProgressLine(console) as progress:
-            result = await perform(SCENARIOS[scenario], seed=seed + number, mutant=mutant, progress=progress)
-        kinds = _kinds(result)
-        if kinds and mutant is None:
-            print_result(console, result)
-        shutil.rmtree(result.folder)
-        if kinds:
-            break
+    with ProgressLine(console) as progress:
+        result = await perform(SCENARIOS[scenario], seed=seed, mutant=mutant, progress=progress)
+    kinds = Counter(violation.kind for violation in result.violations)
+    if kinds and mutant is None:
+        print_result(console, result)
+    shutil.rmtree(result.folder)
     return Verdict(
         scenario=scenario,
         mutant=mutant.name if mutant else "",
@@ -92,10 +85,6 @@ def main() -> int:
         )
     console.print(table, highlight=False)
     return 0 if all(verdict.is_right for verdict in verdicts) else 1
-
-
-def _kinds(result: Result) -> "Counter[str]":
-    return Counter(violation.kind for violation in result.violations)
 
 
 def _sentence(verdict: Verdict) -> str:

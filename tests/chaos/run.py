@@ -136,6 +136,8 @@ def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[st
         short.append(f"{history.resume_count} stream resumes of {scenario.resumes_min}")
     if faults.tally.kills < scenario.kills_min:
         short.append(f"{faults.tally.kills} kills of {scenario.kills_min}")
+    if faults.tally.pauses < scenario.pauses_min:
+        short.append(f"{faults.tally.pauses} pauses of {scenario.pauses_min}")
     return short
 
 

@@ -7,6 +7,7 @@ from tests.chaos.crash_points import CRASH_POINTS
 
 LEASE_SECONDS = 3
 _SLOW = "words=60 delay_ms=50"
+_SLOWER = "words=120 delay_ms=50"
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,14 +21,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the proxies cut, delay and drop."""
     turns_min: int = 50
     kills_min: int = 0
+    pauses_min: int = 0
     resumes_min: int = 10
     seconds_min: float = 0
     seconds_max: float = 60
     """Time after which the run ends, whatever was reached."""
     crash_points: tuple[str, ...] = ()
     """Each must be passed at least once."""
-    pauses: tuple[str, ...] = ()
-    """Points before which workers are stopped for longer than a lease, again and again."""
+    pause_at: str = ""
+    """A point at which workers are stopped until others are in the midst of their turns, again and again."""
     kills_servers: bool = False
     kills_workers: bool = False
     kills_postgres: bool = False
@@ -45,7 +47,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def is_calm(self) -> bool:
         """Nothing happens to a process that runs turns."""
         return not (
-            self.network or self.kills_workers or self.kills_postgres or self.pauses or self.crash_points
+            self.network or self.kills_workers or self.kills_postgres or self.pause_at or self.crash_points
         )
 
 
@@ -111,17 +113,17 @@ SCENARIOS = {
     "lost-answers": msgspec.structs.replace(_TARGETED, network=True),
     "zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_waiting(_SLOW),
-        pauses=("after the model, before the ledger",),
-        seconds_min=30,
-        seconds_max=30,
+        manners=_waiting(_SLOWER),
+        pause_at="after the model, before the ledger",
+        pauses_min=5,
+        seconds_max=50,
     ),
     "silent-zombies": msgspec.structs.replace(
         _TARGETED,
-        manners=_waiting(_SLOW),
-        pauses=("before a flush of deltas",),
-        seconds_min=30,
-        seconds_max=30,
+        manners=_waiting(_SLOWER),
+        pause_at="before a flush of deltas",
+        pauses_min=5,
+        seconds_max=50,
     ),
     "deaths": msgspec.structs.replace(
         _TARGETED,
@@ -146,15 +148,17 @@ SCENARIOS = {
         turns_min=4,
         kills_postgres=True,
         postgres_seconds=3,
-        manners=_waiting("words=120 delay_ms=50"),
-        seconds_min=30,
-        seconds_max=30,
+        manners=_waiting(_SLOWER),
+        kills_min=6,
+        seconds_max=50,
     ),
     "power-cuts": msgspec.structs.replace(
         _TARGETED,
         conversations=20,
         kills_postgres=True,
         postgres_seconds=3,
+        kills_min=4,
+        seconds_max=40,
         manners=_talking("words=2", send=60, rename=40),
     ),
 }

@@ -30,10 +30,22 @@ READY_SECONDS_MAX = 120
 _RESTART_SECONDS = 0.3
 _TAKEN_SECONDS_MAX = 5
 _MODEL = "openai:gpt-5-mini"
+_DISARMED = "none"
 
 _ANYTHING_UNDER_WAY = """
 SELECT EXISTS (SELECT FROM turns WHERE state = 'pending')
     OR EXISTS (SELECT FROM runs WHERE state = 'running')
+"""
+
+_ANY_TURN_IS_UNHEARD = """
+SELECT EXISTS (SELECT FROM runs l
+                 JOIN turns t ON t.id = l.turn_id AND t.state = 'pending'
+                WHERE l.runner = $1
+                  AND NOT EXISTS (SELECT FROM runs r
+                                    JOIN steps s ON s.run_id = r.id
+                                    JOIN deltas d ON d.step_id = s.id
+                                   WHERE r.turn_id = l.turn_id AND r.runner <> l.runner
+                                     AND r.state = 'running'))
 """
 
 _ANY_TURN_WAITS = """
@@ -77,10 +89,19 @@ class Node:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, crash: str | None = None) -> None:
-        """Start it, with a crash point armed (`point:count`) or none."""
+    @property
+    def runner(self) -> str:
+        """The name under which it runs turns."""
+        assert self._process is not None
+        return f"{socket.gethostname()}:{self._process.pid}"
+
+    def start(self, *, crash: str | None = None, is_armed: bool = True) -> None:
+        """Start it, with a crash point (`point:count`) or none."""
         assert not self.is_running
-        self._mark.unlink(missing_ok=True)
+        if is_armed:
+            self.arm()
+        else:
+            self.disarm()
         self._crash = crash
         environ = {
             name: value
@@ -100,9 +121,18 @@ class Node:
                 stderr=log,
             )
 
+    def arm(self) -> None:
+        """Let it die at its crash point, or stop there."""
+        self._mark.unlink(missing_ok=True)
+
+    def disarm(self) -> None:
+        """Let it pass the point at which it would stop."""
+        self._mark.write_text(_DISARMED)
+
     def passed(self) -> str | None:
         """Name the crash point that it has come to; None when it has not."""
-        return self._mark.read_text() if self._mark.exists() else None
+        mark = self._mark.read_text() if self._mark.exists() else _DISARMED
+        return None if mark == _DISARMED else mark
 
     def kill(self) -> None:
         """Kill it as nothing can be caught, and wait for its end."""
@@ -236,6 +266,12 @@ class Stage:
         self.workers[0].start()
         await self.workers[0].ready()
 
+    async def taken_over(self, node: Node, *, seconds_max: float) -> None:
+        """Wait until others are in the midst of all turns that a stopped worker had, or this time is over."""
+        deadline = time.monotonic() + seconds_max
+        while await self._ask(_ANY_TURN_IS_UNHEARD, node.runner) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
     async def quiet(self, seconds_max: float) -> float | None:
         """Wait until no turn is unfinished and no run holds one; answers the seconds, None if it never is."""
         began_at = time.monotonic()
@@ -306,10 +342,10 @@ class Stage:
             await self._add(proxy)
             self.addresses.append(f"http://127.0.0.1:{proxy.port}")
 
-    async def _ask(self, question: str) -> bool:
+    async def _ask(self, question: str, *arguments: object) -> bool:
         conn = await asyncpg.connect(self.postgres.dsn, ssl=False)
         try:
-            return bool(await conn.fetchval(question))
+            return bool(await conn.fetchval(question, *arguments))
         finally:
             await conn.close()
 

@@ -19,6 +19,8 @@ _GROWING = (
     "deltas",
     "usage_entries",
     "approvals",
+    "interactions",
+    "api_keys",
 )
 _EXEMPT_MODULES = {"embedded", "postgres_binaries", "migrate", "pool"}
 
@@ -57,10 +59,25 @@ _HOT = {
     ("approvals", "_LIST"),
     ("approvals", "_LIST_OPEN"),
     ("approvals", "_EXPIRED"),
+    ("interactions", "_PAGE"),
+    ("interactions", "_PAGE_OF_SESSION"),
+    ("interactions", "_PAGE_OF_PROJECT"),
+    ("interactions", "_PAGE_OF_AGENT"),
+    ("interactions", "_PAGE_OF_CLIENT"),
+    ("interactions", "_SUMMARIES"),
+    ("interactions", "_LINES"),
     ("usage", "_SETTLE"),
+    ("budgets", "_ARE_THERE"),
+    ("budgets", "_BEGINNING"),
+    ("budgets", "_STATES"),
+    ("corrections", "_CHAIN"),
+    ("idle", "_IDLE"),
+    ("metrics", "_GROUPS"),
+    ("metrics", "_SESSION"),
+    ("summaries", "_SUMMARY"),
     ("usage", "_ENTRIES"),
     ("usage", "_OF_STRETCHES"),
-    ("organizations", "_FIND_KEY"),
+    ("api_keys", "_FIND"),
 }
 
 

@@ -16,6 +16,7 @@ from api.routes.mounting import app_parts
 from api.routes.state import RoutesState
 from api.runner.loop import Runner, RunnerLimits
 from api.settings import Settings
+from api.store.scopes import ALL_SCOPES, Scope
 from db.pool import Pool
 from tests.factories import DEFINITION, World, make_world
 from tests.routes.published import require_published
@@ -141,9 +142,11 @@ async def serving(pool: Pool, *, definition: Definition = DEFINITION, **settings
 
 
 @asynccontextmanager
-async def client_of(world: World, app: Litestar) -> AsyncIterator[Api]:
+async def client_of(
+    world: World, app: Litestar, *, scopes: frozenset[Scope] = ALL_SCOPES
+) -> AsyncIterator[Api]:
     """A client with a new key of `world`."""
-    key = await world.store.access.create_key(world.organization_id, name="test")
+    key = await world.store.access.create_key(world.organization_id, name="test", scopes=scopes)
     api = Api(world, app, key.secret)
     try:
         yield api

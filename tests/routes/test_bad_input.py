@@ -8,77 +8,12 @@ import pytest
 from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
+from tests.ledger import entries_of, paid_turn
+from tests.routes.bodies import VALID
 from tests.routes.service import Api, serving
 
 WITH_BODY = {operation.operation_id: operation for operation in OPERATIONS if operation.body is not None}
 WITH_QUERY = [operation for operation in OPERATIONS if operation.query is not None]
-
-VALID: dict[str, dict[str, Any]] = {
-    "createSession": {
-        "agent_id": "{agent_id}",
-        "agent_version": 1,
-        "name": "Trial",
-        "context": {"a": 1},
-        "metadata": {"a": 1},
-    },
-    "updateSession": {"name": "Trial", "metadata": {"a": 1}, "expected_revision": 9},
-    "appendMessage": {"text": "Hello", "speaker": "Bea", "if_active": "reject", "expected_revision": 9},
-    "rewindSession": {"turn_id": "{turn_id}", "expected_revision": 9},
-    "restoreSession": {"ordinal": 1, "expected_revision": 9},
-    "forkSession": {"turn_id": "{turn_id}", "expected_revision": 9},
-    "endSession": {"resolution": "solved", "expected_revision": 9},
-    "regenerateTurn": {"text": "Hello", "expected_revision": 9},
-    "retryTurn": {"expected_revision": 9},
-    "cancelTurn": {"expected_revision": 9},
-    "decideApproval": {
-        "decision": "approved",
-        "arguments_digest": "digest-0",
-        "note": "Fine.",
-        "always": True,
-        "expected_revision": 9,
-    },
-    "createApprovalRule": {
-        "tool": "refund",
-        "action": "ask",
-        "arguments_schema": {"type": "object"},
-        "cost_max": "1.5",
-    },
-    "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
-    "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
-    "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
-    "validateDefinition": {"definition": {"model": "scripted:echo"}},
-    "putRetention": {"content_days": 30},
-    "importSession": {
-        "kind": "turnledger.session",
-        "format": 1,
-        "exported_at": "2026-01-01T00:00:00Z",
-        "organization_id": "org_1",
-        "agent": {"id": "{agent_id}", "version": 1, "name": "Guide", "definition": {}},
-        "session": {},
-        "context": {},
-        "metadata": {},
-        **{
-            name: [{}]
-            for name in (
-                "branches",
-                "discarded_futures",
-                "turns",
-                "events",
-                "usage_entries",
-                "imported_usage_entries",
-            )
-        },
-        "counts": {
-            "branches": 1,
-            "discarded_futures": 1,
-            "turns": 1,
-            "steps": 1,
-            "events": 1,
-            "usage_entries": 1,
-            "imported_usage_entries": 1,
-        },
-    },
-}
 
 WRONG: list[Any] = ["\x00", "a\x00b", "\ud800", 10**30, -1, 1.5, True, [], [1], float("nan"), float("inf")]
 """Values that no field of any body takes."""
@@ -105,7 +40,7 @@ NO_JSON = [
 class Bench:
     """A session at revision 9 with three turns on its line and a discarded future."""
 
-    def __init__(self, api: Api, session: Any, turn_id: str, approval_id: str, rule_id: str) -> None:
+    def __init__(self, api: Api, session: Any, turn_id: str, **ids: str) -> None:
         self.api = api
         self.session = session
         self.path = f"/v1/sessions/{session['id']}"
@@ -113,8 +48,9 @@ class Bench:
             "session_id": session["id"],
             "turn_id": turn_id,
             "agent_id": api.world.agent.id,
-            "approval_id": approval_id,
-            "rule_id": rule_id,
+            **ids,
+            "secret_name": "crm",
+            "interaction_id": "int_none",
             "ordinal": "1",
             "version": "1",
         }
@@ -125,9 +61,15 @@ class Bench:
             await self.api.get(self.path),
             await self.api.get("/v1/sessions"),
             await self.api.get("/v1/agents"),
+            await self.api.get("/v1/usage/entries"),
+            await self.api.get("/v1/prices"),
+            await self.api.get("/v1/budgets"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
             await self.api.get("/v1/organization/retention"),
+            await self.api.get("/v1/secrets"),
+            await self.api.get("/v1/interactions"),
+            await self.api.get("/v1/api-keys"),
         ]
 
     async def send(
@@ -139,13 +81,23 @@ class Bench:
 
 
 async def set_up(api: Api) -> Bench:
+    await paid_turn(api.world, (await api.session())["id"])
     session = await api.conversation(3)
     path = f"/v1/sessions/{session['id']}"
     await api.post(f"{path}/rewind", {"turn_id": session["turns"][1]["id"], "expected_revision": 7})
     (approval,) = await api.world.ask((await api.session())["id"])
     rule = await api.post("/v1/approval-rules", {"tool": "refund", "action": "ask"}, status=201)
     await api.append({"id": session["id"], "revision": 8})
-    return Bench(api, await api.get(path), session["turns"][0]["id"], approval.id, rule["id"])
+    key = await api.post("/v1/api-keys", {"name": "Other", "scopes": ["usage:read"]}, status=201)
+    return Bench(
+        api,
+        await api.get(path),
+        session["turns"][0]["id"],
+        approval_id=approval.id,
+        rule_id=rule["id"],
+        key_id=key["id"],
+        entry_id=(await entries_of(api.world))[0].id,
+    )
 
 
 def valid_body(operation_id: str, names: dict[str, str]) -> dict[str, Any]:
@@ -190,6 +142,7 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
                 operation, json.dumps({field: [1] for field in [*valid, "bogus"]}).encode()
             )
 
+            # Of a field that takes a list the item is what is wrong.
             fields = {fault["pointer"].split("/")[1] for fault in response.json()["errors"]}
             assert fields == {*valid, "bogus"}, operation_id
 
@@ -347,16 +300,16 @@ async def test_no_query_is_answered_with_a_fault_of_ours(pool: Pool) -> None:
             path = operation.path.format(**bench.names)
             for name in [*operation.query.__struct_encode_fields__, "bogus"]:
                 for value in values:
-                    response = await api.call("GET", f"{path}?{name}={value}")
+                    response = await api.call(operation.method, f"{path}?{name}={value}")
                     assert response.status_code in (200, 400, 404, 409, 422), (
                         path,
                         name,
                         value,
                         response.text,
                     )
-                repeated = await api.call("GET", f"{path}?{name}=1&{name}=1")
+                repeated = await api.call(operation.method, f"{path}?{name}=1&{name}=1")
                 assert repeated.status_code == 422, (path, name)
-            unknown = await api.call("GET", f"{path}?bogus=1")
+            unknown = await api.call(operation.method, f"{path}?bogus=1")
             assert "?bogus" in {fault["pointer"] for fault in unknown.json()["errors"]}
 
         assert await bench.state() == before

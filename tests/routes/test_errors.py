@@ -10,20 +10,17 @@ import pytest
 from litestar import Request, get
 from loguru import logger
 
+import api.routes.api_error
 import api.routes.errors
+import api.routes.stale
 import api.session.errors
+from api.routes.api_error import ApiError
 from api.routes.body import read_body
 from api.routes.error_handlers import EXCEPTION_HANDLERS
-from api.routes.errors import (
-    STATUSES,
-    ApiError,
-    BodyTooLarge,
-    StaleRevision,
-    describe,
-    status_of,
-)
+from api.routes.errors import STATUSES, BodyTooLarge, status_of
 from api.routes.preconditions import Expected
-from api.routes.problems import Problem
+from api.routes.problems import Problem, describe
+from api.routes.stale import StaleRevision
 from api.session.conflicts import Advice
 from api.session.document import Actor, Effect, Event, EventType
 from api.session.errors import AlreadyCancelled, CommandRefused
@@ -49,7 +46,7 @@ def make_conflict(*changes: Event) -> store.RevisionConflict:
 def error_classes() -> list[type[Exception]]:
     return [
         cls
-        for module in (api.routes.errors, api.session.errors)
+        for module in (api.routes.api_error, api.routes.errors, api.routes.stale, api.session.errors)
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if issubclass(cls, Exception) and cls.__module__ == module.__name__
     ]
@@ -102,7 +99,7 @@ def test_a_conflict_says_what_has_changed_and_what_to_do() -> None:
     error = Expected(revision=7, source="if-match").stale(conflict)
 
     assert error.headers == {"ETag": '"8"'}
-    assert msgspec.json.decode(msgspec.json.encode(error.problem())) == {
+    assert msgspec.json.decode(msgspec.json.encode(error.problem(status=status_of(error)))) == {
         "type": "/problems/stale-revision",
         "title": "Stale revision",
         "status": 412,
@@ -127,8 +124,8 @@ def test_a_conflict_says_what_has_changed_and_what_to_do() -> None:
 def test_a_conflict_carries_the_document_when_it_was_asked_for() -> None:
     error = StaleRevision.of(make_conflict(), document={"id": "ses_1"})
 
-    assert error.problem().document == {"id": "ses_1"}
-    assert error.problem().status == 409
+    assert error.problem(status=status_of(error)).document == {"id": "ses_1"}
+    assert error.problem(status=status_of(error)).status == 409
 
 
 @pytest.mark.parametrize(

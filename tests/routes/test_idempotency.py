@@ -18,6 +18,7 @@ async def test_a_repetition_gets_the_same_bytes_after_the_revision_moved_on(pool
             ("POST", "/v1/agents", {"name": "A", "definition": {"model": "scripted:echo"}}),
             ("POST", "/v1/sessions", {"agent_id": api.world.agent.id}),
             ("POST", "/v1/approval-rules", {"tool": "refund", "action": "allow"}),
+            ("POST", "/v1/interactions", {"prompt": "Hello", "model": "m", "session_id": session["id"]}),
             (
                 "POST",
                 f"/v1/approvals/{approval.id}/decision",

@@ -5,12 +5,11 @@ import pytest
 from api.routes.errors import (
     ContradictingPreconditions,
     MalformedPrecondition,
-    PreconditionFailed,
     PreconditionRequired,
-    StaleRevision,
     status_of,
 )
 from api.routes.preconditions import NEVER, Expected, is_not_modified, parse_expected, require_expected
+from api.routes.stale import PreconditionFailed, StaleRevision
 from api.session.conflicts import Advice
 from api.store.errors import RevisionConflict
 

@@ -16,7 +16,7 @@ from api.routes.schemas.queries import RewindPreviewQuery, SessionListQuery, Ses
 def faults_of(query: str, struct: type[msgspec.Struct]) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as refused:
         parse_query(query, struct)
-    msgspec.json.encode(refused.value.problem())
+    msgspec.json.encode(refused.value.problem(status=422))
     return [(fault.pointer, fault.code) for fault in refused.value.faults]
 
 
@@ -85,4 +85,4 @@ def test_any_query_is_read_or_refused_on_purpose(query: str, struct: type[msgspe
     try:
         parse_query(query, struct)
     except Invalid as refused:
-        msgspec.json.encode(refused.problem())
+        msgspec.json.encode(refused.problem(status=422))

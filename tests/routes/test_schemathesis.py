@@ -24,8 +24,10 @@ from schemathesis.specs.openapi import checks
 from api.agents.policy import RuleAction
 from api.routes.mounting import OPERATIONS
 from api.store import StoredAnswer
+from api.store.interactions import Capture
 from db.pool import open_pool
 from tests.factories import World, make_world, rendered
+from tests.ledger import entries_of, paid_turn
 from tests.routes import published
 from tests.routes.service import make_app, make_state
 
@@ -33,6 +35,7 @@ EXAMPLES_MAX = 25
 """Of each operation, with valid data and with data that is not."""
 
 FIRST = [
+    "putSecret",
     "previewRestore",
     "listDiscardedTurns",
     "cancelTurn",
@@ -40,10 +43,10 @@ FIRST = [
     "regenerateTurn",
     "restoreSession",
 ]
-"""While there is what they need: a discarded future and an unfinished turn."""
+"""While there is what they need: a discarded future and an unfinished turn; and a secret."""
 
-LAST = ["endSession", "deleteSession", "discardAgentDraft"]
-"""After these nothing else would succeed."""
+LAST = ["putBudget", "deleteBudget", "endSession", "deleteSession", "discardAgentDraft", "revokeApiKey"]
+"""After these nothing else would succeed; a budget may well leave nothing for further turns."""
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -89,22 +92,32 @@ class Served:
             await world.store.sessions.rewind(
                 world.caller, session.id, turn_id=None, expected=7, idempotency=None, render=rendered
             )
-            await world.append(session.id, 8)
-            await world.answer()
+            await paid_turn(world, session.id)
             asked = await world.ask((await world.session()).session.id, 2, arguments_digest="digest")
             await world.append(session.id, 10)
             await world.store.agents.save_draft(
                 world.caller, world.agent.id, definition={"model": "scripted:echo"}, expected=0
             )
             document = await world.store.reading.document(world.caller, session.id)
-            self.secret = (await world.store.access.create_key(world.organization_id, name="t")).secret
+            captured = await world.store.interactions.capture(
+                world.caller,
+                Capture(prompt="Hello", model="m", session_id=session.id),
+                idempotency=None,
+                render=lambda name, _: StoredAnswer(status=201, headers={}, body=name.encode()),
+            )
+            assert isinstance(captured, StoredAnswer)
+            key = await world.store.access.create_key(world.organization_id, name="t")
+            self.secret = key.secret
             self.schema = with_known_ids(
+                interaction_id=captured.body.decode(),
                 session_id=session.id,
                 turn_ids=[turn.id for turn in document.turns],
                 agent_id=world.agent.id,
+                entry_id=(await entries_of(world))[0].id,
                 approval_ids=[approval.id for approval in asked],
                 rule_id=await made_rule(world),
                 file=file,
+                key_id=(await world.store.access.create_key(world.organization_id, name="other")).id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
             config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none")
@@ -146,7 +159,16 @@ async def made_rule(world: World) -> str:
 
 
 def with_known_ids(
-    *, session_id: str, turn_ids: list[str], agent_id: str, approval_ids: list[str], rule_id: str, file: Any
+    *,
+    session_id: str,
+    turn_ids: list[str],
+    agent_id: str,
+    approval_ids: list[str],
+    rule_id: str,
+    interaction_id: str,
+    key_id: str,
+    entry_id: str,
+    file: Any,
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -157,9 +179,15 @@ def with_known_ids(
         "session_id": [session_id],
         "turn_id": turn_ids,
         "agent_id": [agent_id],
+        "entry_id": [entry_id],
+        "tz": ["UTC", "Europe/Berlin"],
+        "time_zone": ["UTC", "Europe/Berlin"],
         "approval_id": approval_ids,
         "arguments_digest": ["digest"],
         "rule_id": [rule_id],
+        "secret_name": ["crm", "erp"],
+        "interaction_id": [interaction_id],
+        "key_id": [key_id],
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],

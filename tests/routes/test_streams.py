@@ -99,6 +99,20 @@ async def test_a_session_is_followed_from_its_first_event_to_its_last(pool: Pool
     assert received[-1].data == {"reason": "session_ended"}
 
 
+async def test_listeners_are_told_that_a_turn_waits_and_what_was_decided(pool: Pool) -> None:
+    async with served(pool) as server:
+        path = await server.session()
+        async with following(server.client, f"{path}/events?after=1") as stream:
+            (approval,) = await server.world.ask(path.rpartition("/")[2])
+            received = await stream.until("turn.awaiting_approval")
+            await server.world.decide(approval)
+            received += await stream.until("approval.decided")
+
+    assert names(received) == ["turn.created", "turn.awaiting_approval", "approval.decided"]
+    (effect,) = received[-1].data["effects"]
+    assert (effect["type"], effect["approval_id"]) == ("approval.decided", approval.id)
+
+
 async def test_a_stream_goes_on_behind_the_last_event_by_header_or_parameter(pool: Pool) -> None:
     async with served(pool) as server, turns_running(server.world):
         path = await server.session()

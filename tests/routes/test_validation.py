@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.routes.errors import ApiError, Invalid, UnsupportedMediaType
+from api.routes.api_error import ApiError
+from api.routes.errors import Invalid, UnsupportedMediaType
 from api.routes.schemas import requests
 from api.routes.schemas.requests import (
     AppendMessage,
@@ -27,7 +28,7 @@ JSON = "application/json"
 def faults_of(raw: bytes, struct: type[msgspec.Struct], **more: Any) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as refused:
         decode_body(raw, struct, content_type=JSON, **more)
-    msgspec.json.encode(refused.value.problem())
+    msgspec.json.encode(refused.value.problem(status=422))
     return [(fault.pointer, fault.code) for fault in refused.value.faults]
 
 
@@ -36,7 +37,7 @@ def answer_to(raw: bytes, struct: type[msgspec.Struct]) -> dict[str, Any] | None
     try:
         made = decode_body(raw, struct, content_type=JSON)
     except ApiError as refused:
-        problem: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(refused.problem()))
+        problem: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(refused.problem(status=422)))
         return problem
     msgspec.json.encode(made)
     return None
@@ -178,7 +179,7 @@ def test_the_answer_stays_small_however_bad_the_input() -> None:
         decode_body(raw, AppendMessage, content_type=JSON)
 
     assert len(refused.value.faults) == FAULTS_MAX
-    assert len(msgspec.json.encode(refused.value.problem())) < 20_000
+    assert len(msgspec.json.encode(refused.value.problem(status=422))) < 20_000
 
 
 _STRUCTS = [

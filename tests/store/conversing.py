@@ -4,10 +4,10 @@ import random
 from uuid import UUID
 
 from api.session.commands import IfActive
-from api.session.document import Turn
+from api.session.document import Approval, Decision, Turn, TurnState
 from api.store.running import Claim, Shown, turn_id_of
 from db.pool import Pool
-from tests.factories import World, completing, rendered
+from tests.factories import World, asking, completing, rendered
 from tests.store.test_races import intent, outcome
 
 _WORDS = ("alpha ", "béta ", "日本 ", "🙂 ", "delta. ")
@@ -25,6 +25,7 @@ class Conversation:
         self._pool = pool
         self._step: UUID | None = None
         self._offset = 0
+        self._is_lost = False
 
     @classmethod
     async def begin(cls, world: World, pool: Pool, *, greeting: str | None = None) -> "Conversation":
@@ -43,7 +44,9 @@ class Conversation:
         claim = await self.world.store.running.claim(runner="test", lease_seconds=15)
         assert claim is not None
         self.claim = claim
-        for step_id, _ in await self.world.store.running.shown(claim):
+        shown = await self.world.store.running.shown(claim) if self._is_lost else ()
+        self._is_lost = False
+        for step_id, _ in shown:
             await self.world.store.running.take_back(claim, step_id)
             self.said[str(step_id)] = ""
         self._step = self.world.store.running.new_step_id()
@@ -71,6 +74,7 @@ class Conversation:
         """The runner is gone: its lease has run out."""
         await self._pool.execute("UPDATE runs SET lease_expires_at = now() - interval '1 second'")
         self.claim = None
+        self._is_lost = True
 
     async def complete(self) -> None:
         """Publish what was said."""
@@ -80,6 +84,16 @@ class Conversation:
         await self.world.store.running.settle(self.claim, self._step, outcome())
         assert await self.world.store.running.publish(self.claim, completing(self.claim, text))
         self.claim = None
+
+    async def park(self, count: int = 1) -> tuple[Approval, ...]:
+        """Have the running turn wait for people."""
+        assert self.claim is not None
+        assert self._step is not None
+        await self.world.store.running.settle(self.claim, self._step, outcome())
+        approvals = tuple(self.world.approval(number) for number in range(count))
+        assert await self.world.store.running.publish(self.claim, asking(self.claim, *approvals))
+        self.claim = None
+        return approvals
 
     async def cancel(self, turn_id: str | None = None) -> Turn:
         """Cancel the running turn, or another; answers what is kept of it."""
@@ -142,14 +156,17 @@ async def wander(conversation: Conversation, chance: random.Random, *, steps: in
             conversation.world.caller, conversation.session_id
         )
         active = document.session.active_turn_id
-        if active is None:
+        waiting = [turn for turn in document.turns if turn.state is TurnState.AWAITING_APPROVAL]
+        if waiting:
+            kind = chance.choice(["decide", "decide", "decide", "rename", "interrupt", "cancel_active"])
+        elif active is None:
             kind = chance.choice(["append", "append", "append", "rename", "rewind", "regenerate"])
         elif conversation.claim is None:
             kind = chance.choice(["take_up", "take_up", "take_up", "interrupt", "rename", "cancel_active"])
         else:
             kind = chance.choice(
                 ["say"] * 8
-                + ["lose", "complete", "complete", "cancel", "rename", "enqueue", "interrupt"]
+                + ["lose", "complete", "complete", "cancel", "rename", "enqueue", "interrupt", "park", "park"]
                 + ["regenerate_active", "rewind"]
             )
         match kind:
@@ -164,6 +181,11 @@ async def wander(conversation: Conversation, chance: random.Random, *, steps: in
                 await conversation.take_up()
             case "say":
                 await conversation.say(chance.choice(_WORDS) * chance.randint(1, 3))
+            case "park":
+                await conversation.park(chance.randint(1, 2))
+            case "decide":
+                undecided = [approval for approval in waiting[0].approvals if approval.decision is None]
+                await conversation.world.decide(chance.choice(undecided), chance.choice(list(Decision)))
             case "lose":
                 await conversation.lose()
             case "complete":

@@ -46,7 +46,20 @@ FAULTS = {
     "session totals": "UPDATE session_totals SET cost = cost + 0.01",
     "double bill": """
         DROP INDEX usage_entries_original;
+        DROP INDEX usage_entries_by_id;
         INSERT INTO usage_entries SELECT * FROM usage_entries;
+    """,
+    "corrections": """
+        CREATE TABLE made AS SELECT * FROM usage_entries;
+        UPDATE made SET corrects_id = id, id = gen_random_uuid(), seq = seq + 1, correction_number = 2,
+                        corrected_by = '{}', correction_reason = 'because';
+        ALTER TABLE usage_entries DISABLE TRIGGER usage_entries_corrections_add_up;
+        INSERT INTO usage_entries SELECT * FROM made;
+    """,
+    "budgets": """
+        INSERT INTO budgets (organization_id, period, time_zone, hard_limit, set_at, set_by, counted_from,
+                             counted_seq, counted_cost)
+        SELECT id, 'total', 'UTC', 1, now(), '{}', 'epoch', 1, 5 FROM organizations;
     """,
     "unbilled call": "UPDATE steps SET id = gen_random_uuid()",
     "leaked intent": """
@@ -61,6 +74,7 @@ FAULTS = {
     "active turn": "UPDATE turns SET state = 'failed' WHERE state = 'pending'",
     "text of deleted sessions": "UPDATE sessions SET deleted_at = now()",
     "open approvals": "UPDATE turns SET state = 'awaiting_approval' WHERE state = 'pending'",
+    "unaudited call": "DELETE FROM interactions",
     LAW: "DELETE FROM discarded_futures",
 }
 """By check, what it must find."""

@@ -9,11 +9,11 @@ import pytest
 
 from api.session import ids, invariants
 from api.session.commands import IfActive
-from api.session.document import Document, TurnState
-from api.session.errors import AlreadyCancelled, CommandRefused
+from api.session.document import Decision, Document, TurnState
+from api.session.errors import AlreadyCancelled, CommandRefused, TurnAwaitsApproval, TurnNotActive
 from api.store.doctor import whole_document
 from db.pool import Pool
-from tests.factories import World, make_world, rendered
+from tests.factories import World, asking, make_world, rendered
 
 _COMMANDS = 250
 
@@ -37,7 +37,7 @@ async def test_the_law_holds_after_every_command(pool: Pool, seed: int) -> None:
 
     for _ in range(_COMMANDS):
         before = await stored_document(pool, world, session_id)
-        name = chance.choice(_NAMES)
+        name = chance.choice((*_NAMES, *("ask", "decide") * 3))
         try:
             await _command(world, before, name, chance)
         except (CommandRefused, AlreadyCancelled):
@@ -132,6 +132,8 @@ _NAMES = (
     "interrupt",
     "enqueue",
     "answer",
+    "ask",
+    "decide",
     "rewind",
     "regenerate",
     "restore",
@@ -150,11 +152,8 @@ async def _command(world: World, before: Document, name: str, chance: random.Ran
     if name in ("append", "interrupt", "enqueue"):
         policy = IfActive.REJECT if name == "append" else IfActive(name)
         await world.append(session_id, revision, f"{name} {revision}", if_active=policy)
-    elif name == "answer":
-        if before.session.active_turn_id is None:
-            await world.append(session_id, revision)
-        else:
-            await world.answer()
+    elif name in ("answer", "ask", "decide"):
+        await _run(world, before, name, chance)
     elif name == "rewind":
         to = chance.choice([None, turn.id])
         await sessions.rewind(caller, session_id, turn_id=to, **kept)
@@ -179,6 +178,27 @@ async def _command(world: World, before: Document, name: str, chance: random.Ran
             metadata_bytes_max=1_000,
             expected=revision,
         )
+
+
+async def _run(world: World, before: Document, name: str, chance: random.Random) -> None:
+    """What a runner does with the active turn, and people with what it asks; else one is made or goes on."""
+    active = next((turn for turn in before.turns if not turn.state.is_final), None)
+    if active is None:
+        raise TurnNotActive("none", active_turn_id=None)
+    asked = [approval for approval in active.approvals if approval.decision is None]
+    if active.state is TurnState.AWAITING_APPROVAL:
+        if name != "decide":
+            raise TurnAwaitsApproval(active.id)
+        await world.decide(chance.choice(asked), chance.choice(list(Decision)))
+    elif name == "decide":
+        raise TurnNotActive(active.id, active_turn_id=None)
+    elif name == "ask":
+        claim = await world.store.running.claim(runner="test", lease_seconds=15)
+        assert claim is not None
+        approvals = [world.approval(number) for number in range(chance.randint(1, 3))]
+        assert await world.store.running.publish(claim, asking(claim, *approvals))
+    else:
+        await world.answer()
 
 
 _COPIED = (

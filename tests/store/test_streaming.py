@@ -152,6 +152,29 @@ async def test_what_a_turn_has_said_comes_before_the_event_that_ends_it(pool: Po
     ]
 
 
+async def test_what_a_turn_says_before_it_waits_and_after_stands_around_the_decision(pool: Pool) -> None:
+    conversation = await Conversation.begin(await make_world(pool), pool)
+    await conversation.append()
+    early = Reader(conversation, Cursor(revision=2))
+    await conversation.take_up()
+    await conversation.say("One moment")
+    await early.read_all()
+    await conversation.say(", please.")
+    (approval,) = await conversation.park()
+    await conversation.world.decide(approval)
+    await conversation.take_up()
+    await conversation.say("Done.")
+    late = Reader(conversation, Cursor(revision=0))
+    await late.read_all()
+    await conversation.complete()
+
+    behind = ["10 , please.", "3 turn.awaiting_approval", "4 approval.decided", "0 Done.", "5 turn.completed"]
+    assert shown(await early.read_all()) == ["0 One moment", *behind]
+    whole = ["1 session.created", "2 turn.created", "0 One moment", *behind]
+    assert shown(await late.read_all()) == whole
+    assert shown(await Reader(conversation, Cursor(revision=0)).read_all()) == whole
+
+
 async def test_a_reader_without_a_cursor_begins_at_the_present_with_what_its_turn_has_said(
     pool: Pool,
 ) -> None:

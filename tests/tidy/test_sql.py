@@ -7,14 +7,20 @@ import pytest
 
 UNBOUND = {
     "organizations._CREATE": "makes the organization",
+    "prices._LOCK_LIST": "the organization's own row, by its id",
+    "idle._IDLE": "a sweep ends idle sessions of any organization",
     "organizations._LIST": "the installation's list of organizations",
-    "organizations._FIND_KEY": "finds out which organization a key belongs to",
+    "organizations._BY_ID": "looks whether there is such an organization",
+    "api_keys._FIND": "finds out which organization a key belongs to",
+    "api_keys._RECORD_USES": "one write carries the last uses of all keys of a process; each names its own",
     "runs._CLAIM": "a runner takes turns of any organization",
     "runs._LEAKED": "a sweep settles calls that were left open in any organization",
     "deltas._FLUSH": "one flush carries the texts of all runs of a process; each row names its own",
+    "secrets._OTHERWISE_SEALED": "a rotation of the installation's keys reads secrets of all organizations",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
     "retention._DUE": "a sweep deletes what no organization wants kept any longer",
+    "time_zones._NAMES": "the server's own list",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
@@ -22,6 +28,8 @@ UNBOUND = {
             "doctor._ORGANIZATION_TOTALS",
             "doctor._SESSION_TOTALS",
             "doctor._DOUBLE_BILL",
+            "doctor._CORRECTIONS",
+            "doctor._BUDGETS",
             "doctor._UNBILLED_CALL",
             "doctor._LEAKED_INTENT",
             "doctor._STUCK_TURN",
@@ -31,6 +39,7 @@ UNBOUND = {
             "doctor._ACTIVE_TURN",
             "doctor._LEFT_TEXT",
             "doctor._OPEN_APPROVALS",
+            "doctor._UNAUDITED_CALL",
             "doctor._SAMPLE",
         ),
         "the doctor examines all organizations",

@@ -92,7 +92,8 @@ class CreateApprovalRule(
     action: RuleAction
     """Of the rules that apply to a call, denying outweighs asking, and asking outweighs allowing."""
     arguments_schema: Annotated[dict[str, Any], Meta(extra={"limit": "metadata_bytes_max"})] | None = None
-    """A JSON Schema (draft 2020-12): the rule applies to calls whose arguments satisfy it; null: to all."""
+    """A JSON Schema (draft 2020-12) of an object, complete in itself: the rule applies to arguments that
+    satisfy it; null: to all."""
     cost_max: Amount | None = None
     """The rule applies to tools whose declared cost, in USD, is known and at most this; null: to all."""
 

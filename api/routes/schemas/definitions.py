@@ -59,6 +59,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         float, Meta(ge=bounds.APPROVAL_SECONDS_MIN, le=bounds.APPROVAL_SECONDS_MAX)
     ] = agents.APPROVAL_SECONDS_DEFAULT
     """How long a person may take over an approval before it counts as denied."""
+    idle_seconds: Annotated[float, Meta(ge=bounds.IDLE_SECONDS_MIN, le=bounds.IDLE_SECONDS_MAX)] | None = None
+    """After this long without a commit an open session ends, as `inactive`; null never ends it."""
 
 
 class HttpCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

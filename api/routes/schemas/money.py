@@ -12,6 +12,13 @@ from api.session.document import StepSummary, Usage
 Money = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$", extra_json_schema={"format": "decimal"})]
 
 
+Amount = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,18})?$", max_length=31, extra_json_schema={"format": "decimal"}),
+]
+"""An amount that a caller gives: not negative, plain digits."""
+
+
 @overload
 def money(amount: Decimal) -> str: ...
 @overload

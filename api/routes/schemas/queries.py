@@ -1,6 +1,7 @@
 """What callers say in the query string."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -9,8 +10,18 @@ from msgspec import UNSET, Meta, UnsetType
 from api.routes.etags import REVISION_MAX
 from api.routes.paging import LIMIT_DEFAULT, LIMIT_MAX
 from api.routes.schemas.requests import Rewind, WireId
+from api.store.metrics import METRIC_DIMENSIONS
+from api.store.summaries import DIMENSIONS
 
 Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX)]
+
+
+def _list_of(words: Sequence[str]) -> str:
+    """The pattern of one or more of some words, with commas between them."""
+    choice = f"({'|'.join(words)})"
+    return f"^{choice}(,{choice})*$"
+
+
 PageToken = Annotated[str, Meta(min_length=1, max_length=200)]
 Position = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -98,6 +109,69 @@ class RestorePreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     ordinal: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     """Its ordinal."""
+
+
+TimeZoneName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")]
+
+
+class DaysQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which days, and of which time zone."""
+
+    since: date | None = msgspec.field(name="from", default=None)
+    """The first day, as `2026-11-01`; from the beginning unless said."""
+    until: date | None = msgspec.field(name="to", default=None)
+    """The day behind the last, so that a month is `from=2026-11-01&to=2026-12-01`; to now unless said."""
+    tz: TimeZoneName = "UTC"
+    """The IANA name of the time zone whose days are meant, as `Europe/Berlin`."""
+
+
+class UsageSummaryQuery(DaysQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which days of the ledger, and what the sums are apart by."""
+
+    group_by: Annotated[str, Meta(pattern=_list_of(DIMENSIONS))] | None = None
+    """One or more of `day model agent session key purpose outcome`, with commas; else one sum of all."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """How many groups at most."""
+    page_token: PageToken | None = None
+    """`next_page_token` of the page before; left out for the first page."""
+
+
+class SessionMetricsQuery(DaysQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """On which days the sessions started, and what the figures are apart by."""
+
+    group_by: Annotated[str, Meta(pattern=_list_of(METRIC_DIMENSIONS))] | None = None
+    """One or more of `day agent version state resolution`, with commas; else the figures of all."""
+    limit: Limit = LIMIT_DEFAULT
+    """How many groups at most."""
+    page_token: PageToken | None = None
+    """`next_page_token` of the page before; left out for the first page."""
+
+
+class BudgetQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which budget."""
+
+    period: Literal["day", "month", "total"]
+    """Its period."""
+    key_id: WireId | None = None
+    """The API key that it is for; left out for the one of the whole organization."""
+
+
+class PriceListQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which prices."""
+
+    provider: Annotated[str, Meta(max_length=32)] | None = None
+    """Only prices of this provider's models."""
+
+
+class UsageExportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which entries of the ledger, and in which form."""
+
+    format: Literal["jsonl", "csv"] = "jsonl"
+    """`jsonl`: a line of JSON for each entry, as the list of entries shows it. `csv`: with a header line."""
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """Only entries with a higher `seq`: the last one that was received, to go on with an export."""
+    session_id: WireId | None = None
+    """Only entries of this session; `seq` then has gaps."""
 
 
 class UsageEntriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,91 @@
+// One turn in all its detail: steps with timing, what each call was told and answered, what changed, what it took.
+
+import { nodesAround } from "../model/line.js";
+import { curlOf } from "../model/curl.js";
+import { latencyOf } from "../model/line.js";
+import { sentence, whoIs } from "../model/changes.js";
+import { counted, showAmount, showCount, showMilliseconds } from "../model/money.js";
+import { exactly } from "../model/time.js";
+import { Arguments } from "./approvals.js";
+import { Call } from "./call.js";
+import { CopyButton, html, Icon, memo, useEffect, usePanel } from "./parts.js";
+
+export const Inspector = memo(({ turn, header, line, details, features }) => {
+  const panel = usePanel();
+  useEffect(() => {
+    if (turn !== null) panel.inspection.read(turn);
+  }, [turn]);
+  if (turn === null) {
+    return html`<div class="empty small"><h3>No turn chosen</h3><p>Choose “Inspect this turn” below a turn to see its steps, its timing and what it took.</p></div>`;
+  }
+  const nodes = nodesAround(line, turn, header);
+  return html`<div class="inspector">
+    <h3>Turn ${turn.position + 1} <span class="tag">${turn.state.replace("_", " ")}</span></h3>
+    <${Facts} turn=${turn} nodes=${nodes} />
+    ${turn.steps.length > 0 && html`<h4>Steps</h4><${Steps} turn=${turn} details=${details} features=${features} />`}
+    ${(turn.approvals ?? []).length > 0 && html`<h4>Approvals</h4><ul class="plain">${turn.approvals.map((approval) => html`<li><code>${approval.tool}</code> ${approval.decision ?? "open"}<${Arguments} value=${approval.arguments} /></li>`)}</ul>`}
+    <${Variables} turn=${turn} header=${header} />
+    ${turn.error && html`<h4>Error</h4><${Json} value=${turn.error} label="Error" />`}
+    <${Events} events=${details.events?.[turn.id]} />
+    <div class="buttons">
+      <${CopyButton} label="Copy as curl" withWords=${true} text=${() => curlOf(turn, header, location.origin)} />
+      <${CopyButton} label="Copy as JSON" withWords=${true} text=${() => JSON.stringify(turn, null, 2)} />
+    </div>
+  </div>`;
+});
+
+function Facts({ turn, nodes }) {
+  const { usage } = turn;
+  return html`<dl class="pairs">
+    <div><dt>Begun</dt><dd>${exactly(turn.created_at)} by ${whoIs(turn.created_by)}</dd></div>
+    ${turn.finished_at && html`<div><dt>Ended</dt><dd>${exactly(turn.finished_at)}</dd></div>`}
+    <div><dt>Calls</dt><dd>${counted(turn.steps.length, "step")}, ${showMilliseconds(latencyOf(turn))}</dd></div>
+    ${usage && html`<div><dt>Tokens</dt><dd>${showCount(usage.input_tokens)} in (${showCount(usage.cached_tokens)} cached), ${showCount(usage.output_tokens)} out (${showCount(usage.reasoning_tokens)} reasoning)</dd></div>
+    <div><dt>Cost</dt><dd>${showAmount(usage.cost, usage.currency)}</dd></div>`}
+    <div><dt>Node</dt><dd>${nodes.before === nodes.after ? html`<code>${nodes.after}</code>` : html`<code>${nodes.before}</code> → <code>${nodes.after}</code>`}</dd></div>
+    ${turn.copied_from && html`<div><dt>Copied from</dt><dd><code>${turn.copied_from}</code></dd></div>`}
+    <div><dt>Id</dt><dd><code>${turn.id}</code></dd></div>
+  </dl>`;
+}
+
+function Steps({ turn, details, features }) {
+  const begun = Math.min(...turn.steps.map((step) => Date.parse(step.started_at)));
+  const whole = Math.max(1, ...turn.steps.map((step) => Date.parse(step.started_at) - begun + (step.latency_ms ?? 0)));
+  return html`<ol class="steps">${turn.steps.map((step) => {
+    const left = Math.min(99, ((Date.parse(step.started_at) - begun) / whole) * 100);
+    const width = Math.min(100 - left, Math.max(1, ((step.latency_ms ?? 0) / whole) * 100));
+    return html`<li key=${step.id}>
+      <p><strong>${step.kind === "tool" ? (step.tool ?? "tool") : "model"}</strong> ${step.model && html`<code>${step.model}</code>`}
+        ${step.outcome !== "completed" && html`<span class="tag">${step.outcome}</span>`}
+        <span class="faint">${showMilliseconds(step.latency_ms)}${step.usage ? ` · ${showAmount(step.usage.cost, step.usage.currency)}` : ""}</span></p>
+      <div class="timing"><i class=${step.kind} style=${{ marginLeft: `${left}%`, width: `${width}%` }}></i></div>
+      ${features.interaction && html`<${Call} turn=${turn} step=${step} calls=${details.calls} />`}
+    </li>`;
+  })}</ol>`;
+}
+
+/** The variables as they stand after the turn; of turns further back the document does not tell them. */
+function Variables({ turn, header }) {
+  if (turn.position !== header.cursor - 1 || Object.keys(header.variables).length === 0) return null;
+  return html`<h4>Variables after it</h4><${Arguments} value=${header.variables} />`;
+}
+
+function Events({ events }) {
+  if (events === undefined || events.length === 0) return null;
+  return html`<h4>Events</h4><ol class="events">${events.map((event) => html`<li><span class="faint">${event.revision}</span>
+    <span title=${event.type}>${sentence(event)}</span><time class="faint" datetime=${event.at}>${exactly(event.at)}</time></li>`)}</ol>`;
+}
+
+function Json({ value, label }) {
+  return html`<pre tabindex="0" aria-label=${label}>${JSON.stringify(value, null, 2)}</pre>`;
+}
+
+/** The tools that a turn has called, in a line. */
+export const Calls = memo(({ turn }) => {
+  const panel = usePanel();
+  const tools = turn.steps.filter((step) => step.kind === "tool");
+  if (tools.length === 0 && (turn.notices ?? []).length === 0) return null;
+  return html`<ul class="calls" aria-label="Tool calls">${tools.map((step) => html`<li><button type="button" class="quiet" data-outcome=${step.outcome} onClick=${() => panel.inspect(turn.id)}>
+      <${Icon} name="gear" />${step.tool ?? "tool"}${step.outcome === "completed" ? "" : ` ${step.outcome}`}<span class="faint">${showMilliseconds(step.latency_ms)}</span></button></li>`)}
+    ${(turn.notices ?? []).map((notice) => html`<li class="remark"><${Icon} name="warning" />${notice.message}</li>`)}</ul>`;
+});

@@ -1,0 +1,15 @@
+// What can be done to a session as a whole.
+
+import { Menu, html, usePanel } from "./parts.js";
+
+export function SessionMenu({ session, features, label = "Session actions" }) {
+  const panel = usePanel();
+  const ask = (kind) => () => panel.dispatch({ type: "dialog", dialog: { kind, session } });
+  return html`<${Menu} label=${label} items=${[
+    session.state === "open" && { icon: "edit", label: "Rename", act: ask("rename") },
+    { icon: "file", label: "Export as Markdown", act: () => panel.exportSession(session, "markdown") },
+    { icon: "file", label: "Export as JSON", act: () => panel.exportSession(session, "json") },
+    session.state === "open" && { icon: "end", label: "End session", act: ask("end") },
+    features.remove && { icon: "trash", label: "Delete", act: ask("delete"), isDangerous: true },
+  ]} />`;
+}

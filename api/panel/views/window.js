@@ -1,0 +1,148 @@
+// A list of any length of which only what can be seen is on the page. It keeps its place while heights become
+// known, and stays at its end while the end grows, unless the reader has scrolled away.
+
+import { Heights } from "../model/heights.js";
+import { Component, html } from "./parts.js";
+
+const ESTIMATE = 170;
+const OVERSCAN = 900;
+const AT_END = 60;
+const AIM_TRIES = 12;
+
+export class WindowedList extends Component {
+  constructor(props) {
+    super(props);
+    this.heights = new Heights(props.count, ESTIMATE);
+    this.isAtEnd = true;
+    this.aim = null;
+    this.state = { first: Math.max(0, props.count - 12), end: props.count, isAtEnd: true };
+    this.observer = new ResizeObserver((entries) => this.measure(entries));
+    this.observed = new Set();
+  }
+
+  componentDidMount() {
+    this.observer.observe(this.scroller);
+    this.observer.observe(this.footer);
+    this.afterDraw();
+    this.toEnd();
+  }
+
+  componentWillUnmount() {
+    this.observer.disconnect();
+  }
+
+  componentWillReceiveProps(next) {
+    if (next.count !== this.props.count) this.heights.resize(next.count);
+    if (next.focus !== null && next.focus !== this.props.focus) this.aimAt(next.focus.position);
+  }
+
+  componentDidUpdate() {
+    this.afterDraw();
+    if (this.isAtEnd && this.aim === null) this.toEnd();
+    this.lookAgain();
+  }
+
+  afterDraw() {
+    const slots = new Set(this.inner.querySelectorAll("[data-position]"));
+    for (const slot of this.observed) {
+      if (!slots.has(slot)) {
+        this.observer.unobserve(slot);
+        this.observed.delete(slot);
+      }
+    }
+    for (const slot of slots) {
+      if (!this.observed.has(slot)) {
+        this.observer.observe(slot);
+        this.observed.add(slot);
+      }
+    }
+    this.props.onRange(this.state.first, this.state.end);
+  }
+
+  measure(entries) {
+    const above = this.scroller.scrollTop - this.inner.offsetTop;
+    let grownAbove = 0;
+    let hasGrown = false;
+    for (const entry of entries) {
+      const { position } = entry.target.dataset ?? {};
+      if (position === undefined || !entry.target.isConnected) continue;
+      const index = Number(position);
+      const isAbove = this.heights.offset(index) + this.heights.of(index) <= above + 1;
+      const grown = this.heights.set(index, entry.borderBoxSize[0].blockSize);
+      if (grown !== 0) hasGrown = true;
+      if (isAbove) grownAbove += grown;
+    }
+    if (this.aim !== null) this.takeAim();
+    else if (this.isAtEnd) this.toEnd();
+    else if (grownAbove !== 0) this.scroller.scrollTop += grownAbove;
+    if (hasGrown) this.lookAgain(true);
+  }
+
+  /** Bring an item to the top of the view; heights on the way may still be guesses, so look again. */
+  aimAt(position) {
+    this.isAtEnd = false;
+    this.aim = { position, tries: AIM_TRIES };
+    requestAnimationFrame(() => this.takeAim());
+  }
+
+  takeAim() {
+    if (this.aim === null) return;
+    const { position } = this.aim;
+    const slot = this.inner.querySelector(`[data-position="${position}"]`);
+    const top = slot === null ? this.heights.offset(position) + this.inner.offsetTop : slot.offsetTop;
+    const wanted = Math.max(0, top - 24);
+    const isThere = slot !== null && Math.abs(this.scroller.scrollTop - Math.min(wanted, this.room)) < 2;
+    this.scroller.scrollTop = wanted;
+    this.aim.tries -= 1;
+    if (isThere || this.aim.tries <= 0) {
+      this.aim = null;
+      slot?.querySelector("article")?.focus({ preventScroll: true });
+    } else {
+      this.lookAgain();
+      requestAnimationFrame(() => this.takeAim());
+    }
+  }
+
+  get room() {
+    return this.scroller.scrollHeight - this.scroller.clientHeight;
+  }
+
+  toEnd() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  onScroll() {
+    const isAtEnd = this.room - this.scroller.scrollTop < AT_END;
+    this.isAtEnd = isAtEnd && this.aim === null;
+    this.lookAgain();
+    if (isAtEnd !== this.state.isAtEnd) this.setState({ isAtEnd });
+  }
+
+  lookAgain(isForced = false) {
+    const top = this.scroller.scrollTop - this.inner.offsetTop;
+    const { count } = this.props;
+    const first = count === 0 ? 0 : this.heights.find(Math.max(0, top - OVERSCAN));
+    const end = count === 0 ? 0 : this.heights.find(top + this.scroller.clientHeight + OVERSCAN) + 1;
+    if (isForced || first !== this.state.first || end !== this.state.end) this.setState({ first, end });
+  }
+
+  render({ count, draw, label, footer, isBusy }, { first, end, isAtEnd }) {
+    const last = Math.min(end, count);
+    const from = Math.min(first, last);
+    const items = [];
+    for (let position = from; position < last; position += 1) items.push(draw(position));
+    return html`<div class="window">
+      <div class="scroller" ref=${(node) => { this.scroller = node ?? this.scroller; }} onScroll=${() => this.onScroll()}
+        tabindex="0" role="region" aria-label=${label}>
+        <div class="feed" role=${count > 0 ? "feed" : undefined} aria-label=${count > 0 ? "Turns" : undefined} aria-busy=${String(isBusy)} ref=${(node) => { this.inner = node ?? this.inner; }}>
+          <div class="spacer" style=${{ height: `${this.heights.offset(from)}px` }}></div>
+          ${items}
+          <div class="spacer" style=${{ height: `${Math.max(0, this.heights.total - this.heights.offset(last))}px` }}></div>
+        </div>
+        <div class="feed-foot" ref=${(node) => { this.footer = node ?? this.footer; }}>${footer}</div>
+      </div>
+      ${!isAtEnd && html`<button type="button" class="to-end" onClick=${() => { this.isAtEnd = true; this.aim = null; this.toEnd(); this.lookAgain(); }}>
+        <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 3v10M4 9l4 4 4-4" /></svg>Newest</button>`}
+    </div>`;
+  }
+}

@@ -1,0 +1,152 @@
+"""The reader of docs/billing.md is killed and resumed under 24 writers: 0 rows missed, 0 twice."""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from db import usage
+from db.pool import connect_options
+from tests.e2e.services import ROOT
+from tests.factories import World, make_world
+from tests.ledger import PRICES
+from tests.routes.service import listening, make_app, make_state
+
+ROWS = 100_000
+WRITERS = 24
+KILLS_MIN = 10
+SECONDS_MAX = 300
+
+_STEPS = """
+INSERT INTO steps (organization_id, id, session_id, turn_id, run_id, attempt, kind, purpose, speaker,
+                   provider, model, started_at, request, state)
+SELECT $1, gen_random_uuid(), md5('session' || n % 500)::uuid, gen_random_uuid(), gen_random_uuid(), 1,
+       'model', 'reply', 'Ada', 'scripted', 'echo', now(), '{}', 'started'
+  FROM generate_series(1, $2::int) n
+"""
+
+# Each settlement is a transaction of its own, by the store's statement; only the way to the server is spared.
+_SETTLE_SHARE = """
+DO $writer$
+DECLARE
+    step uuid;
+    mine uuid[] := ARRAY(SELECT id FROM steps WHERE organization_id = '{organization}'
+                                              AND mod(abs(hashtext(id::text)), {writers}) = {number});
+BEGIN
+    FOREACH step IN ARRAY mine LOOP
+        EXECUTE format('EXECUTE settle (%L, %L, ''completed'', %L, NULL, %L, ''echo'', 7, 0, 0, 3, 0, %L,
+                        ''prices'', 0.000013, ''USD'', ''provider'', true, ''completed'', 5)',
+                       '{organization}', step, clock_timestamp(), gen_random_uuid(), '{prices}');
+        COMMIT;
+    END LOOP;
+END $writer$
+"""
+
+
+async def write_share(dsn: str, organization: str, number: int) -> None:
+    """Settle the calls of one writer, one after the other."""
+    conn = await asyncpg.connect(dsn, **connect_options(dsn))
+    try:
+        await conn.execute(f"PREPARE settle AS {usage._SETTLE}")
+        await conn.execute(
+            _SETTLE_SHARE.format(
+                organization=organization, writers=WRITERS, number=number, prices=PRICES.decode()
+            ),
+            timeout=SECONDS_MAX,
+        )
+    finally:
+        await conn.close()
+
+
+@asynccontextmanager
+async def reading(address: str, key: str, copy: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The example as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "docs" / "examples" / "billing_reader.py"),
+        address,
+        str(copy),
+        env={**os.environ, "TURNLEDGER_KEY": key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_killed_and_resumed_reader_has_every_row_exactly_once(
+    pool: asyncpg.Pool, database_url: str, tmp_path: Path
+) -> None:
+    world = await make_world(pool)
+    organization = str(world.caller.organization_id)
+    await pool.execute(_STEPS, world.caller.organization_id, ROWS)
+    key = (await world.store.access.create_key(world.organization_id, name="billing")).secret
+    copy, chance, kills = tmp_path / "billing.sqlite", random.Random(7), 0
+
+    async with (
+        asyncio.timeout(SECONDS_MAX),
+        listening(make_app(make_state(world))) as address,
+        asyncio.TaskGroup() as group,
+    ):
+        writing = [
+            group.create_task(write_share(database_url, organization, number)) for number in range(WRITERS)
+        ]
+        while kills < KILLS_MIN or not all(task.done() for task in writing):
+            async with reading(address, key, copy) as process:
+                ended = asyncio.create_task(process.wait())
+                await asyncio.wait({ended}, timeout=chance.uniform(0.1, 1.0))
+                kills += not ended.done()
+                assert not ended.done() or ended.result() == 0
+                ended.cancel()
+        async with reading(address, key, copy) as process:
+            said, errors = await process.communicate()
+            assert process.returncode == 0, errors.decode()
+
+    await require_equal(world, copy)
+    assert kills >= KILLS_MIN, "without kills nothing was tested"
+    assert said
+
+
+async def require_equal(world: World, copy: Path) -> None:
+    """The copy and the ledger hold the same rows, each once."""
+    with sqlite3.connect(copy) as opened:
+        rows = opened.execute("SELECT seq, id, entry FROM entries ORDER BY seq").fetchall()
+    opened.close()
+    assert [row[0] for row in rows] == list(range(1, ROWS + 1))
+    assert len({row[1] for row in rows}) == ROWS
+    assert len({json.loads(row[2])["step_id"] for row in rows}) == ROWS
+    totals = await world.store.reading.usage_totals(world.caller)
+    assert (totals.last_seq, totals.call_count) == (ROWS, ROWS)
+
+
+@pytest.mark.parametrize("seqs", [[2], [1, 3]])
+async def test_the_reader_stops_at_a_row_that_is_missing(tmp_path: Path, seqs: list[int]) -> None:
+    page = {"items": [{"seq": seq, "id": f"use_{seq}"} for seq in seqs], "next": seqs[-1], "head": seqs[-1]}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps(page).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+        )
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    async with server, reading(f"http://{host}:{port}", "tl_x", tmp_path / "copy.sqlite") as process:
+        _, errors = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"is missing" in errors

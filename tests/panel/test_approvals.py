@@ -1,0 +1,118 @@
+"""A tool call that waits for a person, decided in the conversation."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from api.agents.definition import ApprovalMode, Definition, Tool, ToolEffect
+from db.pool import Pool, open_pool
+from tests.e2e.services import ServiceProcess, serving
+from tests.panel.axe import faults
+from tests.panel.conftest import DESK, NewDatabase
+from tests.panel.person import Person, person_in
+from tests.runner.conversing import Line, Stage, asks, stage
+
+REFUND = Tool(
+    name="refund_order", description="Pays back.", effect=ToolEffect.ONCE, approval=ApprovalMode.ALWAYS
+)
+AGENT = Definition(model="lines:one", tools=(REFUND,), speaker="Operations")
+CALL = asks(("refund_order", {"order": "A-17", "amount": 12.5}), text="Let me ask a colleague.")
+
+Waiting = Callable[..., Awaitable[tuple[Person, Stage]]]
+
+
+@pytest.fixture(scope="module")
+async def idle(
+    new_database: NewDatabase, run_folder: Path, worker_id: str
+) -> AsyncIterator[tuple[ServiceProcess, Pool]]:
+    """A service that runs no turns, and its database: they run beside it, with tools of the test."""
+    async with new_database("approvals") as dsn, await open_pool(dsn, size_max=10) as pool:
+        environ = {
+            "TURNLEDGER_DATABASE_URL": dsn,
+            "TURNLEDGER_RUNNERS": "0",
+            "TURNLEDGER_LOG_LEVEL": "warning",
+        }
+        with serving(run_folder / f"panel-approvals-{worker_id}", environ=environ) as service:
+            service.wait_until_ready()
+            yield service, pool
+
+
+@pytest.fixture
+async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool]) -> AsyncIterator[Waiting]:
+    """A person in a session whose turn waits for them."""
+    service, pool = idle
+    context = await browser.new_context(**DESK)
+    people: list[Person] = []
+
+    async def make(*lines: Line) -> tuple[Person, Stage]:
+        scene = await stage(pool, AGENT, CALL, *lines)
+        world = scene.world
+        key = (await world.store.access.create_key(world.organization_id, name="panel")).secret
+        people.append(await person_in(context, service.address, key, world))
+        await people[0].open(scene.session_id)
+        await people[0].say("Please refund order A-17.")
+        return people[0], scene
+
+    yield make
+    await context.close()
+    assert [person.unforgiven for person in people] == [[]]
+
+
+def question(person: Person) -> Locator:
+    """What the person is asked."""
+    return person.page.get_by_role("region", name="Approval of refund_order")
+
+
+async def test_a_call_is_approved_with_its_arguments_in_sight(waiting: Waiting) -> None:
+    person, scene = await waiting(Line(text="The refund is on its way."))
+    async with scene.running():
+        await expect(question(person)).to_contain_text("A-17")
+        await expect(question(person)).to_contain_text("12.5")
+        await expect(question(person)).to_contain_text("must not be made twice")
+        await expect(person.turn(1)).to_contain_text("Let me ask a colleague.")
+        assert scene.tools.made == []
+        assert await faults(person) == []
+
+        await question(person).get_by_role("button", name="Approve").click()
+
+        await expect(person.turn(1)).to_contain_text("The refund is on its way.")
+    assert [made.arguments for made in scene.tools.made] == [{"order": "A-17", "amount": 12.5}]
+    await expect(question(person)).to_have_count(0)
+    await expect(person.turn(1).locator(".decided")).to_contain_text("refund_order approved")
+    await expect(person.turn(1).get_by_role("list", name="Tool calls")).to_contain_text("refund_order")
+
+    await person.turn(1).get_by_role("list", name="Tool calls").get_by_role("button").click()
+    await person.button("Arguments and result").click()
+    await expect(person.page.get_by_label("Arguments", exact=True)).to_contain_text('"order": "A-17"')
+    await expect(person.page.get_by_label("Result")).to_contain_text("12.5")
+
+    await person.act(1, "Run again")
+    await expect(person.preview).to_contain_text("1 tool call cannot be undone: refund_order.")
+
+
+async def test_a_call_is_denied_with_a_note_for_the_model_always(waiting: Waiting) -> None:
+    person, scene = await waiting(Line(text="I am afraid that I cannot."))
+    async with scene.running():
+        await question(person).get_by_label("Note").fill("Too dear.")
+        await question(person).get_by_label("Always, for this tool in this organization").check()
+
+        await question(person).get_by_role("button", name="Deny").click()
+
+        await expect(person.turn(1)).to_contain_text("I am afraid that I cannot.")
+    assert scene.tools.made == []
+    await expect(person.turn(1).locator(".decided")).to_contain_text("refund_order denied: “Too dear.”")
+    rules = await person.call("GET", "/approval-rules")
+    assert [(rule["tool"], rule["action"]) for rule in rules["items"]] == [("refund_order", "deny")]
+
+
+async def test_a_waiting_turn_can_be_stopped(waiting: Waiting) -> None:
+    person, scene = await waiting()
+    async with scene.running():
+        await expect(question(person)).to_be_visible()
+
+        await person.button("Stop").click()
+
+        await expect(person.turn(1)).to_have_attribute("data-state", "cancelled")
+    await expect(person.turn(1).locator(".decided")).to_contain_text("not decided before the turn ended")

@@ -1,0 +1,147 @@
+"""The list of sessions: search, filters, rename, end, export, delete; on narrow screens too."""
+
+import json
+from pathlib import Path
+
+from playwright.async_api import Locator, expect
+
+from tests.factories import World
+from tests.panel.agents import add_agent
+from tests.panel.person import Person
+from tests.panel.test_futures import edit
+
+
+def rows(person: Person) -> Locator:
+    """The sessions in the list."""
+    return person.page.get_by_role("list", name="Sessions, newest first").get_by_role("listitem")
+
+
+async def test_the_list_is_searched_and_filtered(person: Person, world: World) -> None:
+    other = await add_agent(world, "Other", model="scripted:echo")
+    helper = (await person.call("GET", "/agents"))["items"][-1]["id"]
+    await person.call("POST", "/sessions", {"agent_id": helper, "name": "Alpha"})
+    beta = await person.call("POST", "/sessions", {"agent_id": helper, "name": "Beta"})
+    gamma = await person.call("POST", "/sessions", {"agent_id": other, "name": "Gamma"})
+    await person.call("POST", f"/sessions/{beta['id']}/end", {}, If_Match="*")
+    await person.call("POST", f"/sessions/{gamma['id']}/messages", {"text": "Say this again."}, If_Match="*")
+    await person.arrive()
+    await expect(rows(person)).to_have_count(3)
+
+    await person.page.get_by_role("searchbox").fill("alp")
+    await expect(rows(person)).to_have_count(1)
+    await expect(rows(person)).to_contain_text("Alpha")
+    await person.page.get_by_role("searchbox").fill(gamma["id"])
+    await expect(rows(person)).to_contain_text("Gamma")
+    await person.page.get_by_role("searchbox").fill("nothing is called so")
+    await person.sees("No session is like that.")
+    await person.page.get_by_role("searchbox").fill("")
+
+    await person.button("Filters").click()
+    await person.page.get_by_label("State").select_option("ended")
+    await expect(rows(person)).to_have_count(1)
+    await expect(rows(person)).to_contain_text("Beta")
+    await person.page.get_by_label("State").select_option("")
+    await person.page.locator("#filters").get_by_label("Agent").select_option(label="Other")
+    await expect(rows(person)).to_contain_text(["Gamma"])
+    await person.button("Clear filters").click()
+    await person.page.get_by_label("Active").select_option("hour")
+    await expect(rows(person)).to_have_count(3)
+    await person.page.get_by_label("Cost").select_option("0.001")
+    await expect(rows(person)).to_have_count(0)
+
+
+async def test_a_session_is_renamed_from_its_title(person: Person) -> None:
+    session_id = await person.start(name="Before")
+    await person.page.get_by_role("heading", name="Before").get_by_role("button").click()
+    await person.page.get_by_role("dialog").get_by_label("Name").fill("After")
+
+    await person.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+
+    await expect(person.page.get_by_role("heading", name="After")).to_be_visible()
+    await expect(rows(person)).to_contain_text(["After"])
+    assert (await person.session(session_id))["name"] == "After"
+    assert (await person.page.title()).startswith("After")
+
+
+async def test_a_session_is_ended_and_stays_readable(person: Person) -> None:
+    session_id = await person.start(name="To its end")
+    await person.ask("My name is Ada.", turn=2)
+    await person.menu("End session")
+    await person.page.get_by_role("dialog").get_by_label("How it ended").fill("solved")
+
+    await person.page.get_by_role("dialog").get_by_role("button", name="End session").click()
+
+    await person.sees("This session has ended: solved")
+    await expect(person.composer).to_have_count(0)
+    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
+    assert (await person.session(session_id))["resolution"] == "solved"
+
+
+async def test_a_session_is_exported_as_json_and_as_markdown(person: Person, tmp_path: Path) -> None:
+    await person.start(name="Kept on file")
+    await person.ask("My name is Ada.", turn=2)
+    await edit(person, 2, "My name is Grace.")
+
+    async with person.page.expect_download() as as_json:
+        await person.menu("Export as JSON")
+    async with person.page.expect_download() as as_markdown:
+        await person.menu("Export as Markdown")
+
+    await (await as_json.value).save_as(tmp_path / "session.json")
+    await (await as_markdown.value).save_as(tmp_path / "session.md")
+    assert (await as_markdown.value).suggested_filename == "Kept-on-file.md"
+    text = (tmp_path / "session.json").read_text()
+    assert "My name is Ada." in text
+    assert "My name is Grace." in text
+    assert json.loads(text)
+    markdown = (tmp_path / "session.md").read_text()
+    assert markdown.startswith("# Kept on file\n")
+    assert "**User:**\n\nMy name is Grace." in markdown
+    assert "Ada." not in markdown.partition("## Turn 2")[2]
+
+
+async def test_a_session_is_deleted_after_it_was_confirmed(person: Person) -> None:
+    session_id = await person.start(name="To be forgotten")
+    await person.menu("Delete")
+    dialog = person.page.get_by_role("dialog")
+    await expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
+    await dialog.get_by_label("Yes, delete its turn").check()
+
+    await dialog.get_by_role("button", name="Delete").click()
+
+    await person.page.get_by_role("heading", name="New session").wait_for()
+    await expect(rows(person)).to_have_count(0)
+    person.forgiven.append("404")
+    await person.page.goto(f"{person.address}/#/sessions/{session_id}")
+    await person.sees("There is no such session")
+
+
+async def test_what_is_typed_stays_when_one_looks_at_another_session(person: Person) -> None:
+    first = await person.start(name="First")
+    await person.composer.fill("Not finished yet")
+    await person.page.get_by_role("link", name="New session").last.click()
+    await person.button("Start").click()
+    await expect(person.composer).to_have_value("")
+
+    await person.page.goto(f"{person.address}/#/sessions/{first}")
+
+    await expect(person.composer).to_have_value("Not finished yet")
+
+
+async def test_on_a_narrow_screen_both_side_panels_are_drawers(new_person: "object") -> None:
+    person: Person = await new_person(viewport={"width": 390, "height": 780}, has_touch=True)  # type: ignore[operator]
+    await person.start(name="On the way")
+    await person.composer.fill("My name is Ada.")
+    await person.button("Send").click()
+    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
+    width = await person.page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= 390
+
+    await person.page.get_by_role("button", name="Sessions").click()
+    await expect(rows(person).first).to_be_in_viewport()
+    await person.page.keyboard.press("Escape")
+    await expect(rows(person).first).not_to_be_in_viewport()
+    await person.button("Show the side panel").click()
+    await expect(person.page.get_by_role("tab", name="Futures")).to_be_in_viewport()
+    await person.page.get_by_role("complementary").get_by_role("button", name="Hide the side panel").click()
+    await expect(person.page.get_by_role("tab", name="Futures")).not_to_be_in_viewport()
