@@ -91,3 +91,27 @@ async def hold_due(
     """Hold a session until the transaction ends; answers its revision, None when it is due no more."""
     revision: int | None = await conn.fetchval(_IS_DUE, organization_id, session_id, cutoff)
     return revision
+
+
+_FORGET_CAPTURED = """
+DELETE FROM interactions i
+ USING (SELECT c.organization_id, c.id
+          FROM retention_policies p
+         CROSS JOIN LATERAL (
+               SELECT organization_id, id
+                 FROM interactions
+                WHERE organization_id = p.organization_id AND is_captured AND session_id IS NULL
+                  AND at < $1::timestamptz - CASE WHEN p.content_days = 0 THEN $2 * interval '1 second'
+                                                  ELSE p.content_days * interval '1 day' END
+                LIMIT $3) c
+         WHERE p.content_days IS NOT NULL) d
+ WHERE i.organization_id = d.organization_id AND i.id = d.id
+"""
+
+
+async def forget_captured(
+    conn: Connection, *, now: datetime, grace_seconds: int, organization_limit: int
+) -> int:
+    """Delete captured calls that belong to no session and are kept no longer; answers how many."""
+    done = await conn.execute(_FORGET_CAPTURED, now, grace_seconds, organization_limit)
+    return int(done.rpartition(" ")[2])

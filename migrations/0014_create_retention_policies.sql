@@ -10,3 +10,5 @@ CREATE TABLE retention_policies (
 
 -- Where the sweep finds what is due, however many sessions were deleted before.
 CREATE INDEX sessions_kept_by_hour ON sessions (organization_id, active_hour) WHERE deleted_at IS NULL;
+-- Captured calls that belong to no session have a time of their own.
+CREATE INDEX interactions_captured ON interactions (organization_id, at) WHERE is_captured AND session_id IS NULL;

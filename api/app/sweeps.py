@@ -87,8 +87,8 @@ async def erase_due_forever(store: Store) -> None:
 
 
 async def erase_due(store: Store) -> int:
-    """Delete a round of what is due; answers how many sessions were deleted."""
-    count = 0
+    """Delete a round of what is due; answers how many sessions and captured calls were deleted."""
+    count = await store.retention.forget_captured()
     for due in await store.retention.due():
         try:
             count += await store.retention.erase_due(due)
@@ -96,5 +96,5 @@ async def erase_due(store: Store) -> int:
             # One session that is locked or broken must not keep the others.
             log.exception("a session was kept too long", session_id=str(due.session_id))
     if count:
-        log.info("sessions deleted that are kept no longer", sessions=count)
+        log.info("text deleted that is kept no longer", items=count)
     return count

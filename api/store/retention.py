@@ -88,3 +88,13 @@ class Retention(Base):
         if erased is not None:
             self._hub.tell(Notice(session_id=erased, is_claimable=False))
         return erased is not None
+
+    async def forget_captured(self) -> int:
+        """Delete captured calls of no session whose time is over, a few of each organization."""
+        async with self._pool.acquire() as conn:
+            return await retention.forget_captured(
+                conn,
+                now=self._clock(),
+                grace_seconds=GRACE_SECONDS,
+                organization_limit=_ORGANIZATION_MAX,
+            )

@@ -50,6 +50,7 @@ _HOT = {
     ("deltas", "_NEWS"),
     ("deltas", "_PLACE"),
     ("retention", "_DUE"),
+    ("retention", "_FORGET_CAPTURED"),
     ("exports", "_TURNS"),
     ("exports", "_STEPS"),
     ("usage", "_OF_SESSION"),

@@ -44,7 +44,7 @@ BARE = {
 """Operations on one thing that need neither a body nor a query; the others have theirs in `test_tenancy`."""
 
 WITHOUT_ID = {
-    "importSession": "brings all that it names along; an agent that it chooses is looked for in the organization",
+    "importSession": "brings what it names; an agent that it chooses is looked for in the organization",
     "getRetention": "is one's own",
     "putRetention": "names nothing",
     "createSession": "what its body names is looked for in the organization: `test_tenancy`",

@@ -75,7 +75,10 @@ async def holding(pool: Pool, word: str) -> dict[str, int]:
 
 
 async def tables_of_sessions(pool: Pool) -> set[str]:
-    return {table for table, is_of_session, _ in await pool.fetch(_TABLES) if is_of_session} | {"sessions"}
+    return {table for table, is_of_session, _ in await pool.fetch(_TABLES) if is_of_session} | {
+        "sessions",
+        "captured_interactions",
+    }
 
 
 class Stalling(Model):
@@ -168,6 +171,8 @@ async def test_no_word_of_a_deleted_session_is_left_anywhere(pool: Pool) -> None
     async with scene.running(), served(scene) as client:
         assert (await answered(client, path, 2)).status_code == 200
         turn_id = await talked(scene)
+        captured = {"prompt": CANARY, "model": "m", "session_id": scene.session_id}
+        assert (await client.post("/v1/interactions", json=captured)).status_code == 201
         async with following(client, f"{path}/events?after=0") as stream:
             await until_the_turn_speaks(pool, scene)
             before = await holding(pool, CANARY) | await holding(pool, PERSON)

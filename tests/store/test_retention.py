@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from api.app.sweeps import erase_due
-from api.store import NotFound
+from api.store import NotFound, StoredAnswer
 from api.store.base import utc_now
+from api.store.interactions import Capture
 from api.store.retention import GRACE_SECONDS, ROUND_MAX
 from db.pool import Pool
 from tests.factories import World, make_world
@@ -123,6 +124,25 @@ async def test_what_fell_due_in_a_long_downtime_goes_in_rounds_of_a_bounded_size
     assert sum(rounds) == 360
     assert max(rounds) <= ROUND_MAX
     assert await holding(pool, WORD) == {}
+
+
+async def test_captured_calls_of_no_session_go_as_well(pool: Pool) -> None:
+    clock = Clock()
+    world, keeps = await keeping(pool, 2, clock=clock), await keeping(pool, None, clock=clock, name="Keeps")
+    for each in (world, keeps):
+        await each.store.interactions.capture(
+            each.caller,
+            Capture(prompt=WORD, model="m", metadata={}),
+            idempotency=None,
+            render=lambda *_: StoredAnswer(status=201, headers={}, body=b""),
+        )
+    early = await erase_due(world.store)
+    clock.now += timedelta(days=3)
+
+    late = await erase_due(world.store)
+
+    assert (early, late) == (0, 1)
+    assert await holding(pool, WORD) == {"captured_interactions": 1}
 
 
 async def test_a_deleted_session_is_not_looked_at_again(pool: Pool) -> None:
