@@ -282,15 +282,17 @@ class StepRow(NamedTuple):
     currency: str | None
 
 
+# Runs come in the order of their epochs: the clocks of two machines need not agree on it.
 _STEPS = """
 SELECT s.id, s.run_id, s.kind, s.purpose, s.speaker, s.provider, s.model, s.state, s.started_at, s.ended_at,
        s.request, s.result, u.latency_ms, u.input_tokens, u.cached_tokens, u.cache_write_tokens,
        u.output_tokens, u.reasoning_tokens, u.cost, u.currency
   FROM steps s
+  JOIN runs r ON r.organization_id = s.organization_id AND r.id = s.run_id
   LEFT JOIN usage_entries u ON u.organization_id = s.organization_id AND u.step_id = s.id
                            AND u.corrects_id IS NULL
  WHERE s.organization_id = $1 AND s.turn_id = $2
- ORDER BY s.started_at, s.id
+ ORDER BY r.epoch, s.started_at, s.id
 """
 
 

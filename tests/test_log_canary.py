@@ -80,7 +80,7 @@ async def test_no_word_and_no_key_gets_into_the_log(pool: Pool, log: io.StringIO
         scene.tools.answer = broken_tool
         waiting = await scene.until((await scene.say(f"{CANARY} pay")).id, TurnState.AWAITING_APPROVAL)
         await scene.decide(waiting.approvals[0], Decision.APPROVED, note=CANARY)
-        await lines_with(log, "turn broke off")
+        await lines_with(log, "a toolbox raised what it should not")
         answers = await refused_and_broken(pool, scene, client)
 
     text = log.getvalue()
@@ -94,7 +94,7 @@ async def test_no_word_and_no_key_gets_into_the_log(pool: Pool, log: io.StringIO
 
 
 async def broken_tool(_: Any) -> Any:
-    raise Broken
+    raise Broken("without a word")
 
 
 async def lines_with(log: io.StringIO, words: str) -> None:

@@ -157,6 +157,29 @@ def _additional_properties(
             yield from validator.descend(value, additional, path=name)
 
 
+def _unique_items(_: Any, is_unique: Any, instance: Any, __: Any) -> Iterator[ValidationError]:
+    if not is_unique or not isinstance(instance, list):
+        return
+    seen = set()
+    for index, item in enumerate(instance):
+        key = _key(item)
+        if key in seen:
+            yield ValidationError(f"the item at {index} is there twice", path=(index,))
+            return
+        seen.add(key)
+
+
+def _key(value: Any) -> Any:
+    """Stands for a value: the keys of equal values are equal. `1` and `1.0` are, `1` and `true` are not."""
+    if isinstance(value, bool):
+        return bool, value
+    if isinstance(value, dict):
+        return dict, frozenset((name, _key(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return list, tuple(_key(inner) for inner in value)
+    return value
+
+
 def _counted(keyword: Any) -> Any:
     """The keyword, as long as it was not used too often in one check."""
 
@@ -176,6 +199,8 @@ _Validator: Any = validators.extend(  # type: ignore[no-untyped-call]  # not typ
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        # The library's own compares every item with every other.
+        "uniqueItems": _unique_items,
         "$ref": _counted(Draft202012Validator.VALIDATORS["$ref"]),
         "$dynamicRef": _counted(Draft202012Validator.VALIDATORS["$dynamicRef"]),
     },

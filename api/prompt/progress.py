@@ -153,6 +153,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where a turn stands."""
 
     node: Node
+    """Where the next call is made."""
+    asked_in: Node
+    """Where the open calls were asked for; another than `node` once the round has taken its transition."""
+    has_left: bool
+    """The open round has taken its transition; what else it asks for is refused."""
     variables: dict[str, Any]
     has_moved: bool
     """A transition was taken: node and variables are the turn's own."""
@@ -193,7 +198,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def open_tools(self) -> tuple[OpenCall, ...]:
         """The open calls that are no transitions: those come first."""
-        labels = {transition.label for transition in self.node.transitions}
+        labels = {transition.label for transition in self.asked_in.transitions}
         return tuple(call for call in self.open_calls if call.call.name not in labels)
 
     def takes_tools(self, definition: Definition) -> bool:
@@ -256,7 +261,8 @@ class _Replay:
     ) -> None:
         self.extraction: ModelAnswer | None = None
         self._definition = definition
-        self._node = definition.node(node) or Node(name=node)
+        self._node = self._asked_in = definition.node(node) or Node(name=node)
+        self._has_left = False
         self._variables = dict(variables)
         self._has_moved = False
         self._attempts: dict[tuple[str, int], list[Recorded]] = {}
@@ -292,6 +298,8 @@ class _Replay:
     def progress(self) -> Progress:
         return Progress(
             node=self._node,
+            asked_in=self._asked_in,
+            has_left=self._has_left,
             variables=self._variables,
             has_moved=self._has_moved,
             pieces=tuple(self._pieces),
@@ -328,6 +336,7 @@ class _Replay:
             self._notices.append(Notice(code="hop_limit", message=message))
 
     def _take_calls(self, step: Recorded, answer: ModelAnswer) -> None:
+        self._asked_in, hop_count = self._node, self._hop_count
         asking = Message(role="assistant", text=answer.text, tool_calls=answer.tool_calls)
         answers: list[str | None] = []
         still_open: list[OpenCall] = []
@@ -342,7 +351,9 @@ class _Replay:
                 )
         if still_open:
             self._asking, self._answers, self._open = asking, tuple(answers), tuple(still_open)
+            self._has_left = self._hop_count > hop_count
         else:
+            self._asked_in = self._node
             self._messages += [asking, *_results(asking, answers)]
 
     def _content(self, attempt: Recorded | None, approval: Approval | None) -> str | None:
@@ -354,7 +365,7 @@ class _Replay:
         if not isinstance(answer, ToolAnswer):
             return None
         if answer.end is ToolEnd.UNKNOWN:
-            return None if denied is None else f"{answer.content} It was not made again."
+            return None if denied is None else f"{answer.content} It was not made again.{_note(denied)}"
         self._say(attempt.id, answer.says)
         if answer.standing is not None:
             name = answer.standing.node
@@ -388,8 +399,11 @@ def denial(approval: Approval) -> str:
     """What the model is told of a call that was denied."""
     if approval.has_expired:
         return "Nobody decided about this call in time, so it was not made."
-    note = f" They said: {approval.note}" if approval.note else ""
-    return f"A person denied this call, so it was not made.{note}"
+    return f"A person denied this call, so it was not made.{_note(approval)}"
+
+
+def _note(approval: Approval) -> str:
+    return f" They said: {approval.note}" if approval.note else ""
 
 
 def _results(asking: Message, answers: Sequence[str | None]) -> list[Message]:

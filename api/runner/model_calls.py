@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from api.prompt.frame import Frame
 from api.prompt.progress import ModelAnswer, Recorded
 from api.runner import pricing, settling
 from api.runner.delta_log import DeltaLog
+from api.runner.endings import break_off, insist, to_its_end
 from api.runner.limits import TurnLimits
 from api.runner.run import Run, TurnLost
 from api.session import ids
@@ -36,9 +36,6 @@ from api.telemetry.tracing import Span, Value
 
 REPLY_CHARACTERS_MAX = 1_000_000
 """A reply, or a train of thought, that grows beyond this is cut off there; no model in use says as much."""
-
-CLOSE_SECONDS_MAX = 10
-"""How long a stream that was broken off may take to close; then it is left to itself."""
 
 
 class _Brought:
@@ -122,7 +119,7 @@ class ModelCalls:
             speaker=run.definition.speaker_name,
             provider=client.provider,
             model=model,
-            started_at=utc_now(),
+            started_at=run.next_instant(),
             request=msgspec.to_builtins(reference),
         )
         if not await self._store.running.start_step(run.claim, intent):
@@ -184,7 +181,7 @@ class ModelCalls:
                 ended_at=utc_now(),
                 latency_ms=round((time.monotonic() - started) * 1000),
             )
-            await _to_its_end(self._end(run, intent, call, brought, error, ended))
+            await to_its_end(self._end(run, intent, call, brought, error, ended))
             span.set(_of_span(brought, started))
             if error is not None:
                 measures.ERRORS.labels(where="model", code=error.code).inc()
@@ -196,21 +193,6 @@ class ModelCalls:
         answer = brought.answer(brought.finished)
         run.answered(_wire(step_id), answer, state="completed")
         return answer
-
-    async def insist(self, write: Callable[[], Awaitable[object]], step_id: UUID) -> None:
-        """Go on trying to settle while the database does not answer: this is money."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.settle_seconds
-        while True:
-            try:
-                await write()
-            except Exception as error:
-                if loop.time() >= deadline:
-                    raise
-                logger.warning("settlement not written yet", step_id=str(step_id), error=repr(error))
-                await asyncio.sleep(0.5)
-            else:
-                return
 
     async def _prompt(self, run: Run, frame: Frame, provider: str, model: str) -> window.Prompt:
         budget = window.context_budget(
@@ -234,9 +216,7 @@ class ModelCalls:
         ended: settling.Call,
     ) -> None:
         """Break the call off if it still goes on, and settle it with all that it has brought."""
-        call.cancel()
-        _, open_still = await asyncio.wait({call}, timeout=CLOSE_SECONDS_MAX)
-        if open_still:
+        if not await break_off(call):
             logger.warning("a model's stream does not close", provider=ended.provider)
         finished = brought.finished
         if finished is None:
@@ -264,7 +244,7 @@ class ModelCalls:
                 measures.LOST_RACES_SETTLED.inc()
             run.made.append(settling.summary(intent, outcome))
 
-        await self.insist(write, intent.id)
+        await insist(write, intent.id, seconds_max=self._limits.settle_seconds)
 
 
 async def _stream(
@@ -293,18 +273,6 @@ async def _stream(
                     provider=client.provider,
                 )
                 break
-
-
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Await `work`, also when we are cancelled meanwhile; the cancellation goes on when it is done."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if (error := task.exception()) is not None:
-            logger.opt(exception=error).error("a call was not settled")
-        raise
 
 
 def _model_error(call: "asyncio.Task[None]", provider: str) -> ModelError | None:

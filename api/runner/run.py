@@ -1,6 +1,7 @@
 """A run in the hands of its runner: the claim, the grip on the turn, and all that it knows of it."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +12,13 @@ from api.prompt.progress import ModelAnswer, Progress, Recorded, ToolAnswer
 from api.runner.hold import Hold
 from api.session import ids
 from api.session.document import Notice, StepSummary, TurnError
+from api.store.base import utc_now
 from api.store.running import Claim, Step, Work
+
+TOOL_MISSING = "tool_missing"
+"""The code of the notice of a tool that could not be offered."""
+
+OUT_OF_TIME = TurnError(code="timeout", message="The turn took longer than its limit.")
 
 
 class TurnLost(Exception):
@@ -48,8 +55,10 @@ class Run:
         """`completed`, `failed` or `awaiting_approval`: what the run is about to make of its turn."""
         self.error_code: str | None = None
         """Why it failed."""
+        self._missing_before = [notice for notice in work.turn.notices if notice.code == TOOL_MISSING]
         self.is_known_whole = not work.steps
         """All steps of the turn are in `made`, as the database would tell them."""
+        self._latest = datetime.min.replace(tzinfo=UTC)
 
     @property
     def seconds_left(self) -> float:
@@ -60,6 +69,25 @@ class Run:
     def has_time(self) -> bool:
         """The turn may begin something more."""
         return time.monotonic() < self.ends_at
+
+    def next_instant(self) -> datetime:
+        """This moment, and later than the one before: a run's steps are ordered by when they began."""
+        self._latest = max(utc_now(), self._latest + timedelta(microseconds=1))
+        return self._latest
+
+    def check_time(self) -> None:
+        """Insist that the turn may begin something more: what is begun too late is broken off at once.
+
+        Raises:
+            TurnFailed: its time is over.
+        """
+        if not self.has_time:
+            raise TurnFailed(OUT_OF_TIME)
+
+    def notices(self) -> tuple[Notice, ...]:
+        """What the turn has to say of itself so far."""
+        missing = dict.fromkeys((*self._missing_before, *self.missing.values()))
+        return (*self.progress().notices, *missing)
 
     def progress(self) -> Progress:
         """Work out where the turn stands."""

@@ -14,13 +14,15 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from loguru import logger
 
-from api.agents.definition import ApprovalMode, Tool, ToolEffect
+from api.agents.bounds import NAME_CHARACTERS_MAX
+from api.agents.definition import ApprovalMode, Node, Tool, ToolEffect
 from api.agents.fitting import SchemaRefused, Schemas
 from api.agents.policy import Rule, RuleAction, decide_by_rules
 from api.models.base import ToolSpec
@@ -34,10 +36,12 @@ from api.prompt.progress import (
     ToolRequest,
     idempotency_key,
 )
-from api.runner.run import Run, TurnFailed, TurnLost
+from api.runner.endings import break_off, insist, to_its_end
+from api.runner.limits import TurnLimits
+from api.runner.run import OUT_OF_TIME, TOOL_MISSING, Run, TurnFailed, TurnLost
 from api.runner.tools.base import ArgumentsRefused, Invocation, Toolbox, ToolOutcome, ToolResult
 from api.session import ids
-from api.session.document import Approval, ApprovalReason, Decision, Notice, TurnError
+from api.session.document import Approval, ApprovalReason, Decision, Notice
 from api.store import Store
 from api.store.base import utc_now
 from api.store.running import Intent
@@ -67,19 +71,20 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
 class ToolCalls:
     """Carries out the tool calls of all turns of a process."""
 
-    def __init__(self, store: Store, toolbox: Toolbox) -> None:
+    def __init__(self, store: Store, toolbox: Toolbox, limits: TurnLimits) -> None:
         self._store = store
         self._toolbox = toolbox
+        self._limits = limits
 
-    async def offer(self, run: Run, progress: Progress) -> Offered:
-        """Find out what can be called in the node that the turn is in; what cannot is noted."""
-        tools = run.definition.tools_of(progress.node)
+    async def offer(self, run: Run, node: Node) -> Offered:
+        """Find out what can be called in a node; what cannot is noted."""
+        tools = run.definition.tools_of(node)
         if not tools:
             return Offered(tools={}, specs={})
         offer = await self._toolbox.offer(run.claim.organization_id, tools)
         for missing in offer.missing:
             message = f"The tool `{missing.name}` is missing: {missing.reason}"
-            run.missing[missing.name] = Notice(code="tool_missing", message=message)
+            run.missing[missing.name] = Notice(code=TOOL_MISSING, message=message)
         return Offered(
             tools={tool.name: tool for tool in tools}, specs={spec.name: spec for spec in offer.specs}
         )
@@ -92,7 +97,7 @@ class ToolCalls:
             TurnLost: the turn was taken from the run.
             TurnFailed: the turn's time is over.
         """
-        offered = await self.offer(run, progress)
+        offered = await self.offer(run, progress.asked_in)
         rules = await self._store.approvals.rules(run.claim.organization_id)
         asked: list[Approval] = []
         for call in progress.open_tools:
@@ -153,7 +158,7 @@ class ToolCalls:
         assert approval.decision is Decision.APPROVED, "a turn waits while a question is open"
         tool = offered.tools.get(approval.tool)
         if tool is None or approval.tool not in offered.specs:
-            await self.refuse(run, progress, call, _unavailable(approval.tool, tool))
+            await self.refuse(run, progress, call, _not_again(call, _unavailable(approval.tool, tool)))
             return None
         request = _request(progress, call, effect=tool.effect, arguments=approval.arguments)
         step_id = ids.from_wire(ids.Kind.STEP, approval.step_id)
@@ -174,13 +179,19 @@ class ToolCalls:
             return self._question(run, request, ApprovalReason.OUTCOME_UNKNOWN)
         tool = offered.tools.get(request.tool)
         if tool is None or request.tool not in offered.specs:
-            await self.refuse(run, progress, call, _unavailable(request.tool, tool))
+            await self.refuse(run, progress, call, _not_again(call, _unavailable(request.tool, tool)))
             return None
         await self._make(run, tool, request, self._store.running.new_step_id())
         return None
 
     async def _make(self, run: Run, tool: Tool, request: ToolRequest, step_id: UUID) -> None:
-        """Make the call, within the turn's time."""
+        """Make the call, within the turn's time.
+
+        Raises:
+            TurnLost: the turn was taken from the run.
+            TurnFailed: the turn's time is over.
+        """
+        run.check_time()
         await self._start(run, request, step_id)
         if not run.hold.is_firm:
             # Stopped between the intent and the call: somebody else may have the turn by now.
@@ -213,26 +224,30 @@ class ToolCalls:
         try:
             await asyncio.wait({making, lost}, timeout=run.seconds_left, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Also when this process stops: what is known of the call is written.
             lost.cancel()
-            if not making.done():
-                making.cancel()
-                await asyncio.gather(making, return_exceptions=True)
-                answer = ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT)
-                await self._write_end(run, step_id, "cancelled", answer)
-        if making.cancelled():
-            if run.hold.lost.is_set():
-                raise TurnLost
-            raise TurnFailed(TurnError(code="timeout", message="The turn took longer than its limit."))
-        result = making.result()
-        if result.outcome is not ToolOutcome.COMPLETED:
-            span.fail(result.outcome.value)
-        logger.info(
-            "tool called",
-            tool=tool.name,
-            outcome=result.outcome.value,
-            latency_ms=round((time.monotonic() - started) * 1000),
-        )
-        await self._end(run, step_id, _answer(tool, result))
+            is_over = making.done()
+            await to_its_end(self._finish(run, tool, step_id, making, span))
+        logger.info("tool called", tool=tool.name, latency_ms=round((time.monotonic() - started) * 1000))
+        if run.hold.lost.is_set() and not is_over:
+            raise TurnLost
+        if not is_over:
+            raise TurnFailed(OUT_OF_TIME)
+
+    async def _finish(
+        self, run: Run, tool: Tool, step_id: UUID, making: "asyncio.Task[ToolResult]", span: Span
+    ) -> None:
+        """Break the call off if it still goes on, and write how it has ended."""
+        if not making.done():
+            if not await break_off(making):
+                logger.warning("a tool call does not let go", tool=tool.name)
+            answer = ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT)
+            await self._write_end(run, step_id, "cancelled", answer)
+        else:
+            result = _result(making)
+            if result.outcome is not ToolOutcome.COMPLETED:
+                span.fail(result.outcome.value)
+            await self._end(run, step_id, _answer(tool, result))
 
     async def _record(self, run: Run, request: ToolRequest, answer: ToolAnswer) -> UUID:
         """Write a step that nothing is waited for in."""
@@ -249,7 +264,7 @@ class ToolCalls:
             speaker=run.definition.speaker_name,
             provider=None,
             model=None,
-            started_at=utc_now(),
+            started_at=run.next_instant(),
             request=msgspec.to_builtins(request),
         )
         if not await self._store.running.start_step(run.claim, intent):
@@ -268,7 +283,8 @@ class ToolCalls:
 
     async def _write_end(self, run: Run, step_id: UUID, state: str, answer: ToolAnswer) -> bool:
         result = msgspec.to_builtins(answer)
-        return await self._store.running.end_tool_step(run.claim, step_id, state, result)
+        end = partial(self._store.running.end_tool_step, run.claim, step_id, state, result)
+        return await insist(end, step_id, seconds_max=self._limits.settle_seconds)
 
     def _question(self, run: Run, request: ToolRequest, reason: ApprovalReason) -> Approval:
         now = utc_now()
@@ -305,14 +321,23 @@ def _request(
 ) -> ToolRequest:
     made_with = arguments or {}
     return ToolRequest(
-        tool=call.call.name,
+        tool=_short(call.call.name),
         effect=effect.value,
         asked_by=call.asked_by,
         call_index=call.index,
         arguments=made_with,
         arguments_digest=digest_of(call.call.name, made_with),
-        node=progress.node.name,
+        node=progress.asked_in.name,
     )
+
+
+def _result(making: "asyncio.Task[ToolResult]") -> ToolResult:
+    """What a call has brought. One that raised may have had its effect before it did."""
+    if not making.cancelled() and making.exception() is None:
+        return making.result()
+    error = asyncio.CancelledError() if making.cancelled() else making.exception()
+    logger.opt(exception=error).error("a toolbox raised what it should not")
+    return ToolResult(outcome=ToolOutcome.UNKNOWN, content=UNKNOWN_CONTENT)
 
 
 def _answer(tool: Tool, result: ToolResult) -> ToolAnswer:
@@ -322,7 +347,17 @@ def _answer(tool: Tool, result: ToolResult) -> ToolAnswer:
     return ToolAnswer(end=_ENDS[result.outcome], content=result.content)
 
 
+def _not_again(call: OpenCall, reason: str) -> str:
+    """Why an open call is not made; one that was begun before may have had its effect."""
+    return reason if call.step is None else f"{UNKNOWN_CONTENT} It was not made again: {reason}"
+
+
+def _short(name: str) -> str:
+    """A name as it is kept; those of tools that are there are not as long as that."""
+    return name[:NAME_CHARACTERS_MAX]
+
+
 def _unavailable(name: str, tool: Tool | None) -> str:
     if tool is None:
-        return f"There is no tool called `{name}` here."
+        return f"There is no tool called `{_short(name)}` here."
     return f"The tool `{name}` cannot be reached now."

@@ -1,6 +1,7 @@
 """Leaving a node: what it has brought is extracted, a line is spoken, and the next node is entered."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from loguru import logger
 from api.agents import templates
 from api.agents.definition import Node, Transition, Variable, VariableType
 from api.models.base import ModelError
+from api.models.text import storable
 from api.prompt import frame
 from api.prompt.progress import (
     EXTRACTION,
@@ -29,6 +31,8 @@ from api.session.document import VARIABLES_BYTES_MAX, Notice
 _ONE_AT_A_TIME = "Another transition was taken already; this one was not."
 _NO_MORE = "No more transitions can be taken in this turn."
 
+_INTEGER_BITS = 63
+
 
 class Transitions:
     """Takes the transitions of all turns of a process."""
@@ -45,16 +49,16 @@ class Transitions:
             TurnLost: the turn was taken from the run.
         """
         by_label = {transition.label: transition for transition in progress.transitions(run.definition)}
-        has_moved = any(content is not None for content in _taken(progress))
+        has_left = progress.has_left
         for call in progress.open_calls:
             transition = by_label.get(call.call.name)
-            if transition is None:
-                await self._tools.refuse(run, progress, call, _NO_MORE)
-            elif has_moved:
+            if has_left:
                 await self._tools.refuse(run, progress, call, _ONE_AT_A_TIME)
+            elif transition is None:
+                await self._tools.refuse(run, progress, call, _NO_MORE)
             else:
                 await self._move(run, progress, call, transition)
-                has_moved = True
+                has_left = True
 
     async def _move(self, run: Run, progress: Progress, call: OpenCall, transition: Transition) -> None:
         variables, notice = await self._learn(run, progress)
@@ -95,15 +99,6 @@ class Transitions:
         return await self._models.make(run, of_node, purpose=EXTRACTION, separator=None)
 
 
-def _taken(progress: Progress) -> list[str | None]:
-    """The answers to transitions of this round that an earlier run has recorded."""
-    if progress.asking is None:
-        return []
-    labels = {transition.label for transition in progress.node.transitions}
-    calls = zip(progress.asking.tool_calls, progress.answers, strict=True)
-    return [content for call, content in calls if call.name in labels]
-
-
 def _learned(node: Node, answer: ModelAnswer) -> dict[str, Any]:
     """The fields that the conversation has settled.
 
@@ -122,5 +117,16 @@ def _learned(node: Node, answer: ModelAnswer) -> dict[str, Any]:
 
 
 def _exact(variable: Variable, value: Any) -> Any:
-    """JSON Schema counts 3.0 as an integer; a variable of that type is one."""
-    return int(value) if variable.type is VariableType.INTEGER else value
+    """A value as it can be stored. JSON Schema counts 3.0 as an integer; a variable of that type is one.
+
+    Raises:
+        ValueError: a number that other readers of JSON could not take.
+    """
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"`{variable.name}` is too large.")
+    exact = int(value) if variable.type is VariableType.INTEGER else value
+    if isinstance(exact, int) and exact.bit_length() > _INTEGER_BITS:
+        raise ValueError(f"`{variable.name}` is too large.")
+    return exact

@@ -22,6 +22,7 @@ from api.models.registry import Models
 from api.prompt import frame
 from api.prompt.progress import Progress
 from api.runner.delta_log import DeltaLog
+from api.runner.endings import insist
 from api.runner.hold import holding
 from api.runner.leaks import end_lost
 from api.runner.limits import TurnLimits
@@ -57,7 +58,7 @@ class TurnRunner:
         self._deltas = deltas
         self._limits = limits
         self._models = ModelCalls(store, models, deltas, limits)
-        self._tools = ToolCalls(store, toolbox)
+        self._tools = ToolCalls(store, toolbox, limits)
         self._transitions = Transitions(self._models, self._tools, deltas)
 
     async def run(self, claim: Claim) -> None:
@@ -126,12 +127,19 @@ class TurnRunner:
         try:
             if run.work.turn.user_message is None and isinstance(greeting, str):
                 return _greeting(run, greeting)
+            attempts_max = self._limits.attempts_max
+            exhausted = TurnError(
+                code="attempts_exhausted", message=f"{attempts_max} runs of this turn were lost."
+            )
+            if run.claim.attempt > attempts_max + 1:
+                # The run that should have found this out was lost over it: something in the steps is bad.
+                return _failing(run, exhausted)
             await self._take_up(run)
             progress = run.progress()
-            if not progress.is_answered and run.claim.attempt > self._limits.attempts_max:
-                message = f"{self._limits.attempts_max} runs of this turn were lost."
-                return _failing(run, TurnError(code="attempts_exhausted", message=message))
+            if not progress.is_answered and run.claim.attempt > attempts_max:
+                return _failing(run, exhausted)
             while not progress.is_answered:
+                run.check_time()
                 if progress.open_tools:
                     # What was said before a tool is called is seen before it is.
                     await self._deltas.flush()
@@ -165,7 +173,7 @@ class TurnRunner:
         """Call the model, and again when its stream breaks in the middle, within the turn's time."""
         tools: tuple[ToolSpec, ...] = ()
         if progress.takes_tools(run.definition):
-            offered = await self._tools.offer(run, progress)
+            offered = await self._tools.offer(run, progress.node)
             ways_out = frame.transition_specs(progress.transitions(run.definition))
             tools = (*offered.specs.values(), *ways_out)
         of_reply = frame.of_reply(
@@ -209,7 +217,7 @@ class TurnRunner:
         open_steps = [step for step in steps if step.state == "started"]
         for step in open_steps:
             end = partial(end_lost, self._store.running, run.claim, step.id, kind=step.kind, model=step.model)
-            await self._models.insist(end, step.id)
+            await insist(end, step.id, seconds_max=self._limits.settle_seconds)
         if open_steps:
             # A run believed dead may have ended its call just before us: then we go on from its result.
             steps = await self._store.running.steps(run.claim)
@@ -284,7 +292,7 @@ def _completing(run: Run, progress: Progress) -> Publishing:
             actor=RUNNER,
             node=node.name if progress.has_moved else None,
             variables=progress.variables if progress.has_moved else None,
-            notices=(*progress.notices, *run.missing.values()),
+            notices=run.notices(),
             ends_session=node.end,
             resolution=(node.resolution or node.name) if node.end else None,
         )
@@ -308,6 +316,7 @@ def _parking(run: Run, asked: tuple[Approval, ...]) -> Publishing:
             usage=usage,
             now=now,
             actor=RUNNER,
+            notices=run.notices(),
         )
 
     return command
@@ -325,6 +334,7 @@ def _failing(run: Run, error: TurnError) -> Publishing:
             usage=usage,
             now=utc_now(),
             actor=RUNNER,
+            notices=run.notices(),
         )
 
     return command

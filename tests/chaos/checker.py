@@ -30,6 +30,7 @@ _EVENT_OF = {
     "rename": "session.updated",
     "cancel": "turn.cancelled",
     "end": "session.ended",
+    "decide": "approval.decided",
 }
 _MAKES_TURN = frozenset({"send", "regenerate", "retry"})
 
@@ -171,9 +172,12 @@ def _shown(facts: Facts) -> Found:
             continue
         if [entry.number for entry in log] != list(range(1, len(log) + 1)):
             yield "a delta log is not dense", f"{turn_id}: {[entry.number for entry in log]}"
-        text, faults = screen(log)
+        texts, faults = screen(log)
         for fault in faults:
             yield "a delta log has a gap or a repetition", f"{turn_id}: {fault}"
+        if len(texts) > 1 and not turn.asks_for_tools:
+            yield "two calls are shown at once", f"{turn_id}: {sorted(texts)}"
+        text = "".join(texts.values())
         if turn.state in ("completed", "cancelled") and text != (turn.reply_text or ""):
             yield "what was shown is not what was kept", f"{turn} shown: {text!r}"
     for turn in facts.turns.values():
@@ -181,8 +185,8 @@ def _shown(facts: Facts) -> Found:
             yield "what was shown is not what was kept", f"{turn} without deltas"
 
 
-def screen(log: list[DeltaFact]) -> tuple[str, list[str]]:
-    """What a reader of a delta log has on the screen at its end, and what was wrong on the way."""
+def screen(log: list[DeltaFact]) -> tuple[dict[str, str], list[str]]:
+    """What a reader of a delta log has on the screen at its end, by step, and what was wrong on the way."""
     texts: dict[str, str] = {}
     faults = []
     for entry in log:
@@ -193,9 +197,7 @@ def screen(log: list[DeltaFact]) -> tuple[str, list[str]]:
         if entry.offset != len(before):
             faults.append(f"{entry} behind {len(before)} code points")
         texts[entry.step_id] = before + entry.text
-    if len(texts) > 1:
-        faults.append(f"two calls are shown at once: {sorted(texts)}")
-    return "".join(texts.values()), faults
+    return texts, faults
 
 
 def _streamed(history: History, facts: Facts) -> Found:
@@ -225,7 +227,8 @@ def _ledger(facts: Facts, *, is_calm: bool) -> Found:
     for turn_id, is_success, _ in in_force.values():
         successes[turn_id] += is_success
     for turn_id, count in successes.items():
-        if count > 1:
+        turn = facts.turns.get(turn_id)
+        if count > (1 if turn is None else turn.model_calls_max):
             yield "a turn is billed twice", f"{turn_id}: {count} billable successes"
     for turn in facts.turns.values():
         if turn.state == "completed" and turn.user_text is not None and successes[turn.id] == 0:

@@ -38,6 +38,8 @@ CRASH_POINTS = {
     "after a lease was renewed": CrashPoint("worker", "db.runs", "heartbeat", "after", True),
     "before the step's intent": CrashPoint("worker", "db.runs", "start_step", "before"),
     "after the step's intent, before the model": CrashPoint("worker", "db.runs", "start_step", "after", True),
+    "after a tool's answer, before it is written": CrashPoint("worker", "db.runs", "end_step", "before"),
+    "after a tool's answer was written": CrashPoint("worker", "db.runs", "end_step", "after", True),
     "before a flush of deltas": CrashPoint("worker", "db.deltas", "flush", "before"),
     "after a flush of deltas": CrashPoint("worker", "db.deltas", "flush", "after", True),
     "after the model, before the ledger": CrashPoint("worker", "db.usage", "settle", "before"),

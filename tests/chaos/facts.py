@@ -33,6 +33,19 @@ class TurnFact(msgspec.Struct, frozen=True, kw_only=True):
     model_call_count: int = 0
     """Finished model calls that the turn remembers."""
 
+    @property
+    def asks_for_tools(self) -> bool:
+        """Its user has told the provider to; then it takes several calls, which speak one after the other."""
+        return "calls=" in (self.user_text or "")
+
+    @property
+    def model_calls_max(self) -> int:
+        """How many may have come to their end: one for each plan, and one for what a node learns."""
+        if not self.asks_for_tools:
+            return 1
+        text = self.user_text or ""
+        return text.count("[[") + text.count("go:{}")
+
 
 class DeltaFact(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a turn's delta log."""

@@ -162,9 +162,9 @@ _ALL = (
         breaks="a take-over makes a call again that had come to its end",
         edits=(
             Edit(
-                "api.runner.run",
-                "    if step.result is not None:\n",
-                "    if step.result is not None and is_tool:\n",
+                "api.prompt.progress",
+                "    if result is not None:\n",
+                "    if result is not None and is_tool:\n",
             ),
         ),
         scenario="deaths-before-the-commit",
@@ -204,6 +204,55 @@ _ALL = (
             ),
         ),
         scenario="cut-streams",
+    ),
+    Mutant(
+        name="an-approval-is-not-used-up",
+        breaks="an approved call is made under a step of its own, so the approval stays good",
+        edits=(
+            Edit(
+                "api.runner.tool_calls",
+                "        step_id = ids.from_wire(ids.Kind.STEP, approval.step_id)\n",
+                "        step_id = self._store.running.new_step_id()\n",
+            ),
+        ),
+        scenario="tools",
+    ),
+    Mutant(
+        name="once-is-made-again",
+        breaks="a call that may be made once, and of whose end nobody knows, is made again unasked",
+        edits=(
+            Edit(
+                "api.runner.tool_calls",
+                "        if request.effect == ToolEffect.ONCE:\n",
+                "        if request.effect == ToolEffect.ONCE and False:\n",
+            ),
+        ),
+        scenario="tools",
+    ),
+    Mutant(
+        name="a-denial-does-not-hold",
+        breaks="a call is made whatever was decided about it",
+        edits=(
+            Edit(
+                "api.prompt.progress",
+                "approval.decision is Decision.DENIED else None",
+                "approval.decision is None else None",
+            ),
+            Edit("api.runner.tool_calls", "approval.decision is Decision.APPROVED, ", "approval.decision, "),
+        ),
+        scenario="tools",
+    ),
+    Mutant(
+        name="a-repetition-has-a-key-of-its-own",
+        breaks="a call that is made again carries another idempotency key",
+        edits=(
+            Edit(
+                "api.runner.tool_calls",
+                "idempotency_key=idempotency_key(run.work.turn.id, request)",
+                "idempotency_key=str(step_id)",
+            ),
+        ),
+        scenario="tools",
     ),
 )
 

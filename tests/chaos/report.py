@@ -71,6 +71,7 @@ def print_result(console: Console, result: Result) -> None:
         "crash points passed": f"{len(tally.passed)} ({sum(tally.passed.values())} deaths)",
         "answers cut, delayed, dropped": str(result.network_faults),
         "ledger": f"{len(facts.entries)} rows, {lost_count} lost calls, {correction_count} corrections",
+        "tool calls": _tool_calls(result),
         "quiet after the last fault": "never"
         if result.quiet_seconds is None
         else f"{result.quiet_seconds:.1f} s",
@@ -88,3 +89,14 @@ def print_result(console: Console, result: Result) -> None:
         console.print(f"{kind}: {len(details)}", style="red", highlight=False)
         for detail in details[:_SHOWN_MAX]:
             console.print(f"    {detail}", highlight=False, markup=False)
+
+
+def _tool_calls(result: Result) -> str:
+    arrived = Counter(arrival.argument for arrival in result.arrivals)
+    said = Counter(approval.decision or "closed" for approval in result.tool_facts.approvals)
+    unknown_count = sum(approval.reason == "outcome_unknown" for approval in result.tool_facts.approvals)
+    people = f"{said['approved']} approved, {said['denied']} denied, {said['closed']} closed"
+    return (
+        f"{len(arrived)} arrived, {sum(count > 1 for count in arrived.values())} of them more than once; "
+        f"{len(result.tool_facts.approvals)} approvals ({people}), {unknown_count} about an unknown outcome"
+    )

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,9 @@ from tests.chaos.mutants import Mutant
 from tests.chaos.readers import Readers
 from tests.chaos.scenarios import LEASE_SECONDS, Scenario
 from tests.chaos.stage import Stage
+from tests.chaos.tool_agents import MANNERS, Deciders, ToolClients
+from tests.chaos.tool_checker import ToolFacts, check_tools, read_tool_facts
+from tests.chaos.tool_server import Arrival, ToolServer
 
 _LOOK_SECONDS = 0.25
 _END_SECONDS_MAX = 90
@@ -38,6 +42,9 @@ class Result(msgspec.Struct, kw_only=True):
     """From the last fault until every turn was final; None when that did not come."""
     network_faults: int
     violations: list[Violation]
+    arrivals: list[Arrival]
+    """Tool calls, at their server."""
+    tool_facts: ToolFacts
     shortfalls: list[str]
     """What the run was to reach and did not: then it has proven nothing."""
     folder: Path
@@ -56,42 +63,58 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
     """Run a scenario from beginning to end."""
     began_at = time.monotonic()
     history = History()
-    async with Stage(
-        seed=seed, mutant=mutant, network=scenario.network, lease_seconds=scenario.lease_seconds
-    ) as stage:
+    async with (
+        ToolServer(seed=seed) as tool_server,
+        Stage(
+            seed=seed, mutant=mutant, network=scenario.network, lease_seconds=scenario.lease_seconds
+        ) as stage,
+    ):
         conversations = await stage.conversations(
             scenario.conversations, organizations=scenario.organizations
         )
+        with_tools = await stage.conversations(
+            scenario.tool_conversations, organizations=scenario.organizations, tools_at=tool_server.base_url
+        )
         clients = Clients(stage.addresses, history, scenario.manners, seed=seed)
+        tool_clients = ToolClients(stage.addresses, history, MANNERS, seed=seed, prefix="t")
+        deciders = Deciders(stage.addresses, history, MANNERS, seed=seed, prefix="d")
         faults = Faults(stage, scenario, seed=seed)
         readers = Readers(stage.addresses, history, seed=seed)
-        reading = asyncio.create_task(readers.run(conversations))
-        talking = asyncio.create_task(clients.run(conversations, clients_each=scenario.clients_each))
+        reading = asyncio.create_task(readers.run([*conversations, *with_tools]))
+        talking = asyncio.gather(
+            clients.run(conversations, clients_each=scenario.clients_each),
+            tool_clients.run(with_tools, clients_each=scenario.clients_each),
+        )
+        deciding = asyncio.create_task(deciders.decide(with_tools))
         harming = asyncio.create_task(faults.run())
         try:
-            await _until_enough(scenario, history, faults, (talking, reading, harming), progress)
+            await _until_enough(scenario, history, faults, (talking, reading, deciding, harming), progress)
         finally:
             harming.cancel()
             await asyncio.gather(harming, return_exceptions=True)
         calm_at = time.monotonic()
         await stage.calm_down()
+        tool_server.is_good = True
         clients.stop()
+        tool_clients.stop()
         if scenario.ends_with_one_worker:
             await stage.leave_one_worker()
         async with asyncio.timeout(_END_SECONDS_MAX):
             await talking
         quiet_seconds = await stage.quiet(scenario.quiet_seconds_max)
+        deciders.stop()
         if quiet_seconds is not None:
             quiet_seconds = time.monotonic() - calm_at
             # Readers that are behind come to what was said last.
             await asyncio.sleep(_READ_SECONDS)
         readers.stop()
         async with asyncio.timeout(_END_SECONDS_MAX):
-            await reading
+            await asyncio.gather(reading, deciding)
         if quiet_seconds is not None:
             await _settle_leaked(stage)
         facts = await read_facts(stage.postgres.dsn)
         facts.findings = await stage.findings()
+        tool_facts = await read_tool_facts(stage.postgres.dsn)
     return Result(
         seed=seed,
         seconds=time.monotonic() - began_at,
@@ -102,9 +125,15 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         network_faults=sum(proxy.fault_count for proxy in stage.proxies),
         violations=[
             *check(history, facts, is_calm=scenario.is_calm),
+            *(
+                Violation(kind=kind, detail=detail)
+                for kind, detail in check_tools(tool_server.arrivals, tool_facts)
+            ),
             *(Violation(kind="a process died alone", detail=detail) for detail in faults.tally.died_alone),
         ],
         shortfalls=_shortfalls(scenario, history, faults),
+        arrivals=tool_server.arrivals,
+        tool_facts=tool_facts,
         folder=stage.folder,
     )
 
@@ -113,7 +142,7 @@ async def _until_enough(
     scenario: Scenario,
     history: History,
     faults: Faults,
-    tasks: tuple[asyncio.Task[None], ...],
+    tasks: tuple[asyncio.Future[Any], ...],
     progress: Progress,
 ) -> None:
     began_at = time.monotonic()
@@ -127,6 +156,13 @@ async def _until_enough(
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+def decision_count(history: History) -> int:
+    """Decisions that people were told are theirs."""
+    return sum(
+        call.operation == "decide" and call.outcome is Outcome.ACKNOWLEDGED for call in history.calls.values()
+    )
+
+
 def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[str]:
     turns = turn_count(history)
     short = [f"crash point never passed: {point}" for point in faults.missing_points]
@@ -134,6 +170,8 @@ def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[st
         short.append(f"{turns} turns of {scenario.turns_min}")
     if history.resume_count < scenario.resumes_min:
         short.append(f"{history.resume_count} stream resumes of {scenario.resumes_min}")
+    if decision_count(history) < scenario.decisions_min:
+        short.append(f"{decision_count(history)} decisions of {scenario.decisions_min}")
     if faults.tally.kills < scenario.kills_min:
         short.append(f"{faults.tally.kills} kills of {scenario.kills_min}")
     if faults.tally.pauses < scenario.pauses_min:

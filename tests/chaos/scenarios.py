@@ -17,6 +17,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     conversations: int = 24
     organizations: int = 3
     clients_each: int = 2
+    tool_conversations: int = 0
+    """With agents that have tools, beside the others, with clients and organizations of their own."""
+    decisions_min: int = 0
+    """Of people, about tool calls."""
     network: bool = False
     """Whether the proxies cut, delay and drop."""
     turns_min: int = 50
@@ -55,6 +59,7 @@ def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
     """Everything at once: what `make chaos` runs. Streams are resumed at least once for each turn."""
     return Scenario(
         conversations=48,
+        tool_conversations=12,
         network=True,
         turns_min=turns,
         kills_min=kills,
@@ -71,6 +76,7 @@ def short(*, seconds: float) -> Scenario:
     """The same for a fixed time, with as much of it as fits."""
     return Scenario(
         conversations=32,
+        tool_conversations=8,
         network=True,
         seconds_min=seconds,
         seconds_max=seconds,
@@ -151,6 +157,18 @@ SCENARIOS = {
         manners=_waiting(_SLOWER),
         kills_min=6,
         seconds_max=50,
+    ),
+    "tools": msgspec.structs.replace(
+        _TARGETED,
+        conversations=0,
+        tool_conversations=14,
+        kills_workers=True,
+        pause_seconds=2,
+        kills_min=2,
+        decisions_min=15,
+        seconds_min=25,
+        seconds_max=35,
+        quiet_seconds_max=40,
     ),
     "power-cuts": msgspec.structs.replace(
         _TARGETED,

@@ -20,6 +20,7 @@ from api.events import Hub
 from api.store import Store
 from db.migrate import migrate, migrations_folder
 from db.pool import open_pool
+from tests.chaos import tool_agents
 from tests.chaos.clients import Conversation
 from tests.chaos.mutants import Mutant
 from tests.chaos.postgres import Postgres
@@ -33,7 +34,7 @@ _MODEL = "openai:gpt-5-mini"
 _DISARMED = "none"
 
 _ANYTHING_UNDER_WAY = """
-SELECT EXISTS (SELECT FROM turns WHERE state = 'pending')
+SELECT EXISTS (SELECT FROM turns WHERE state IN ('pending', 'awaiting_approval'))
     OR EXISTS (SELECT FROM runs WHERE state = 'running')
 """
 
@@ -220,16 +221,27 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._clear()
 
-    async def conversations(self, count: int, *, organizations: int) -> list[Conversation]:
-        """Make organizations with a key and an agent each, and spread this many conversations over them."""
+    async def conversations(
+        self, count: int, *, organizations: int, tools_at: str | None = None
+    ) -> list[Conversation]:
+        """Make organizations with a key and an agent each, and spread this many conversations over them.
+
+        With `tools_at`, the base URL of a server on this machine, the agents have tools.
+        """
+        definition = {"model": _MODEL, "instructions": "Count.", "limits": {"context_tokens": 512}}
+        if tools_at is not None:
+            definition = tool_agents.definition(_MODEL, tools_at)
         keys = []
         async with await open_pool(self.postgres.dsn, size_max=2) as pool:
-            access = Store(pool, Hub()).access
+            store = Store(pool, Hub())
             for number in range(organizations):
-                organization = await access.create_organization(f"chaos {number}")
-                keys.append((await access.create_key(organization.id, name="chaos")).secret)
+                organization = await store.access.create_organization(f"chaos {number}")
+                keys.append((await store.access.create_key(organization.id, name="chaos")).secret)
+                if tools_at is not None:
+                    await store.organization_settings.change_tool_hosts_allowed(
+                        organization.id, lambda _: ("127.0.0.1",)
+                    )
         agents = []
-        definition = {"model": _MODEL, "instructions": "Count.", "limits": {"context_tokens": 512}}
         async with httpx.AsyncClient(timeout=10) as client:
             for key in keys:
                 answer = await client.post(

@@ -232,7 +232,7 @@ def _let_the_doctor_find_something(told: History, found: Facts) -> None:
         (_change_a_final_turn, "a final turn changed"),
         (_cut_a_reply_short, "a reply is not what the model said"),
         (_leave_a_gap_in_the_deltas, "a delta log has a gap or a repetition"),
-        (_show_two_calls_at_once, "a delta log has a gap or a repetition"),
+        (_show_two_calls_at_once, "two calls are shown at once"),
         (_leave_a_hole_in_the_delta_log, "a delta log is not dense"),
         (_stream_what_is_not_stored, "a stream is not the stored text"),
         (_stream_another_end, "a stream told another end"),

@@ -214,7 +214,7 @@ def test_a_denied_repetition_leaves_the_first_attempt_unknown() -> None:
         approvals=(question("t2", "m1", 0, Decision.DENIED),),
     )
 
-    assert found.messages[-1].text == "Nobody knows. It was not made again."
+    assert found.messages[-1].text == "Nobody knows. It was not made again. They said: Too dear."
 
 
 def moves(to: str, step_id: str = "t1", asked_by: str = "m1", says: str = "") -> Recorded:

@@ -145,7 +145,7 @@ class Stage:
         self.tools = tools
 
     @asynccontextmanager
-    async def running(self, **limits: Any) -> AsyncIterator[None]:
+    async def running(self, *, grace_seconds: float = 10, **limits: Any) -> AsyncIterator[None]:
         """A runner beside the test; more than one may run."""
         models = Models(ModelsConfig(), environ={}, clients=[self.model])
         runner = Runner(
@@ -153,7 +153,7 @@ class Stage:
             models,
             self.world.hub,
             name="test",
-            limits=RunnerLimits(turn=TurnLimits(**limits)),
+            limits=RunnerLimits(turn=TurnLimits(**limits), shutdown_grace_seconds=grace_seconds),
             toolbox=self.tools,
         )
         async with runner:

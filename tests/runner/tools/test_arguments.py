@@ -131,3 +131,29 @@ def test_a_schema_is_compiled_once_and_forgotten_when_others_come() -> None:
     for number in range(600):
         schemas.compile({"type": "object", "title": str(number)})
     assert schemas.compile(SCHEMA) is not first
+
+
+@pytest.mark.parametrize(
+    ("items", "is_unique"),
+    [
+        ([1, 2], True),
+        ([1, 1.0], False),
+        ([1, True, "1", None, [1], {"a": 1}], True),
+        ([{"a": [1], "b": 2}, {"b": 2, "a": [1.0]}], False),
+        ([{"a": 1}, {"a": True}], True),
+        ([[1, 2], [2, 1]], True),
+    ],
+)
+def test_items_that_are_to_be_unique_are_compared_as_json(items: list[object], is_unique: bool) -> None:
+    schema = {"type": "object", "properties": {"items": {"uniqueItems": True}}}
+
+    assert (Schemas().faults(schema, {"items": items}) == []) is is_unique
+
+
+def test_many_items_are_compared_in_little_time() -> None:
+    schema = {"type": "object", "properties": {"items": {"uniqueItems": True}}}
+    items = [{"number": number} for number in range(20_000)]
+    began_at = time.monotonic()
+
+    assert Schemas().faults(schema, {"items": items}) == []
+    assert time.monotonic() - began_at < 5
