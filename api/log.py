@@ -43,6 +43,27 @@ _SECRETS = re.compile(
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 _CONTROLS_IN_TRACEBACKS = {code: text for code, text in _CONTROLS.items() if chr(code) != "\n"}
 
+_QUOTING = frozenset(
+    {
+        "anthropic",
+        "httpx",
+        "httpx2",
+        "json",
+        "jsonschema",
+        "mcp",
+        "msgspec",
+        "openai",
+        "pydantic",
+        "pydantic_core",
+    }
+)
+"""Packages whose exceptions may quote a request, an answer, or a value that they were given."""
+
+_QUOTED = re.compile(r"(?<=invalid input for query argument )(\$\d+):.*|\s*(?:DETAIL|CONTEXT):.*", re.DOTALL)
+"""What Postgres and its client add to a message: the row, or the value, that was refused."""
+
+_CHAIN_MAX = 20
+
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
 
@@ -130,8 +151,35 @@ def _pretty_line(*, in_colour: bool) -> Callable[["Record"], str]:
 
 
 def _traceback(record: "Record") -> str | None:
-    """Write the exception of a record as Python does: lines of code, no values."""
+    """Write the exception of a record: lines of code and messages, no values.
+
+    Of an exception of a library that may quote what it was given, only the class is told.
+    """
     exception = record["exception"]
-    if exception is None or exception.type is None:
+    if exception is None or exception.value is None:
         return None
-    return "".join(traceback.format_exception(exception.type, exception.value, exception.traceback)).rstrip()
+    return _told(exception.value)
+
+
+def _told(error: BaseException) -> str:
+    """Write an exception and what led to it, the first cause first."""
+    told: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(told) < _CHAIN_MAX:
+        frames = "".join(traceback.format_tb(current.__traceback__))
+        told.append(f"Traceback (most recent call last):\n{frames}{_named(current)}")
+        if isinstance(current, BaseExceptionGroup):
+            told[-1] += "".join(f"\n| {line}" for e in current.exceptions for line in _told(e).splitlines())
+        hidden = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or hidden
+    return "\n\nThis led to:\n\n".join(reversed(told))
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.partition(".")[0] in _QUOTING:
+        return name
+    # A row that breaks a rule of its table is quoted in the detail.
+    message = _QUOTED.sub("", str(error)).rstrip()
+    return f"{name}: {message}" if message else name

@@ -87,6 +87,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta()] = "info"
     """The least severe level that is logged."""
 
+    metrics_token: Annotated[_Key | None, Meta(extra=_KEY)] = None
+    """Bearer token with which `/metrics` is read; unset, it is answered on a loopback address alone."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """TCP port on which a worker, which serves nothing else, answers `/metrics`; 0: it does not."""
+    otlp_endpoint: Annotated[str | None, Meta(extra={**_URL, "variable": "OTEL_EXPORTER_OTLP_ENDPOINT"})] = (
+        None
+    )
+    """OTLP/HTTP receiver that spans are sent to, such as `http://127.0.0.1:4318`; unset, there are none."""
+
     database_url: Annotated[_PostgresUrl | None, _POSTGRES_URL] = None
     """The Postgres server (15 or newer) to use; unset, the embedded server is started."""
     data_dir: Annotated[Path, _DATA_DIR] = msgspec.field(default_factory=lambda: default_data_dir(os.environ))
@@ -111,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     body_bytes_max: Annotated[int, Meta(ge=1024, le=67_108_864)] = 262_144
     """Size of a request body above which it is refused."""
+    import_bytes_max: Annotated[int, Meta(ge=1024, le=1_073_741_824)] = 67_108_864
+    """Size of a session file above which it is not imported over HTTP; `turnledger import` has no limit."""
     text_bytes_max: Annotated[int, Meta(ge=1, le=16_777_216)] = 32_768
     """Size of one message's text in UTF-8; at most `body_bytes_max`."""
     context_bytes_max: Annotated[int, Meta(ge=2, le=16_777_216)] = 16_384

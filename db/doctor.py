@@ -121,6 +121,7 @@ SELECT b.organization_id, format('budget of %s, %s', COALESCE(b.key_id::text, 'a
  WHERE b.counted_from IS NOT NULL AND b.counted_cost <> s.cost
 """
 
+# A step of a session that was imported belongs to a run of another installation, which has paid for it.
 _UNBILLED_CALL = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('%s at %s without a ledger row', s.state, s.ended_at) AS detail
@@ -128,6 +129,7 @@ SELECT s.organization_id, format('step %s', s.id) AS subject,
  WHERE s.kind = 'model' AND s.state <> 'started'
    AND NOT EXISTS (SELECT FROM usage_entries u
                     WHERE u.organization_id = s.organization_id AND u.step_id = s.id)
+   AND EXISTS (SELECT FROM runs r WHERE r.organization_id = s.organization_id AND r.id = s.run_id)
 """
 
 # An intent belongs to a run that lives, or to a turn that the next run will take up.

@@ -35,7 +35,7 @@ async def find(conn: Connection, organization_id: UUID, key: str) -> StoredKey |
 _INSERT = """
 INSERT INTO idempotency_keys (organization_id, session_id, key, fingerprint, created_at, turn_id,
                               base_revision, status, headers, answer)
-VALUES ($1, NULL, $2, $3, $4, NULL, NULL, $5, $6, $7)
+VALUES ($1, $8, $2, $3, $4, NULL, NULL, $5, $6, $7)
 """
 
 
@@ -49,9 +49,13 @@ async def insert(
     status: int,
     headers: bytes,
     answer: bytes,
+    session_id: UUID | None = None,
 ) -> None:
-    """Keep the answer of a call that is not on a session, in the transaction that did its work."""
-    await conn.execute(_INSERT, organization_id, key, fingerprint, at, status, headers, answer)
+    """Keep the answer of a call that is not on a session, in the transaction that did its work.
+
+    With a `session_id` the answer goes when that session, which the call has made, is deleted.
+    """
+    await conn.execute(_INSERT, organization_id, key, fingerprint, at, status, headers, answer, session_id)
 
 
 _SWEEP = """

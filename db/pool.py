@@ -120,6 +120,17 @@ def connect_options(dsn: str) -> dict[str, Any]:
     return {"ssl": False} if is_local and not asks else {}
 
 
+# A standby takes no writes, nor does a server that an operator or its host has made read-only.
+_IS_WRITABLE = """
+SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'
+"""
+
+
+async def is_writable(conn: Connection) -> bool:
+    """Whether the server takes writes at all."""
+    return bool(await conn.fetchval(_IS_WRITABLE))
+
+
 async def retry_serialization(
     operation: Callable[[], Awaitable[_Result]], *, attempts_max: int = 5
 ) -> _Result:

@@ -17,6 +17,10 @@ class ClaimedRow(NamedTuple):
     run_id: UUID
     attempt: int
     epoch: int
+    is_first: bool
+    """Nobody has run the turn before."""
+    is_take_over: bool
+    """It was taken from a run whose lease had run out."""
 
 
 # A skip scan finds the organizations that wait, each with its oldest pending turn, in one look at the index
@@ -104,7 +108,10 @@ SELECT d.organization_id, $1, d.session_id, d.turn_id,
                 1),
        d.epoch, $2, now(), 'running', now() + $3 * interval '1 second'
   FROM raised d
-RETURNING organization_id, session_id, turn_id, id, attempt, epoch
+RETURNING organization_id, session_id, turn_id, id, attempt, epoch,
+          NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = runs.organization_id
+                                           AND r.turn_id = runs.turn_id AND r.id <> runs.id),
+          EXISTS (SELECT FROM lost)
 """
 
 

@@ -134,6 +134,12 @@ WITH erased AS (
            closed_at = CASE WHEN a.decision IS NULL THEN COALESCE(a.closed_at, $4) END
       FROM erased e
      WHERE a.organization_id = e.organization_id AND a.session_id = e.id
+), import_gone AS (
+    DELETE FROM session_imports i USING erased e
+     WHERE i.organization_id = e.organization_id AND i.session_id = e.id
+), imported_usage_gone AS (
+    DELETE FROM imported_usage_entries i USING erased e
+     WHERE i.organization_id = e.organization_id AND i.session_id = e.id
 ), interactions_gone AS (
     DELETE FROM interactions i USING erased e
      WHERE i.organization_id = e.organization_id AND i.session_id = e.id

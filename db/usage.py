@@ -237,6 +237,27 @@ async def entries(
     return [EntryRow(*row.values()) for row in rows]
 
 
+# Along the index by turn: the ledger of a large organization is not read for one session of it.
+_OF_SESSION = """
+SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, speaker, purpose, provider, model,
+       input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, unit_prices,
+       price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at,
+       key_id, correction_number, corrected_by, correction_reason
+  FROM usage_entries
+ WHERE organization_id = $1 AND session_id = $2 AND turn_id >= $3 AND (turn_id, seq) > ($3, $4)
+ ORDER BY turn_id, seq
+ LIMIT $5
+"""
+
+
+async def entries_of_session(
+    conn: Connection, organization_id: UUID, session_id: UUID, *, turn_id: UUID, after: int, limit: int
+) -> list[EntryRow]:
+    """Read a session's rows of the ledger turn by turn, behind row `after` of a turn."""
+    rows = await conn.fetch(_OF_SESSION, organization_id, session_id, turn_id, after, limit)
+    return [EntryRow(*row.values()) for row in rows]
+
+
 class TotalsRow(NamedTuple):
     """Sums over ledger rows."""
 
@@ -283,6 +304,27 @@ async def session_totals(conn: Connection, organization_id: UUID, session_id: UU
     """Read the sums of a session's ledger rows; zeros when it has none."""
     row = await conn.fetchrow(_SESSION_TOTALS, organization_id, session_id)
     return TotalsRow(0, 0, 0, 0, 0, 0, Decimal(0), 0) if row is None else TotalsRow(*row.values())
+
+
+_IMPORTED_TOTALS = """
+SELECT count(*) FILTER (WHERE i.corrects_id IS NULL), COALESCE(sum(i.input_tokens), 0)::bigint,
+       COALESCE(sum(i.cached_tokens), 0)::bigint, COALESCE(sum(i.cache_write_tokens), 0)::bigint,
+       COALESCE(sum(i.output_tokens), 0)::bigint, COALESCE(sum(i.reasoning_tokens), 0)::bigint,
+       COALESCE(sum(i.cost), 0),
+       count(*) FILTER (WHERE i.corrects_id IS NULL AND i.cost IS NULL AND NOT EXISTS (
+           SELECT FROM imported_usage_entries c
+            WHERE c.organization_id = i.organization_id AND c.session_id = i.session_id
+              AND c.corrects_id = i.id AND c.cost IS NOT NULL))
+  FROM imported_usage_entries i
+ WHERE i.organization_id = $1 AND i.session_id = $2
+"""
+
+
+async def imported_totals(conn: Connection, organization_id: UUID, session_id: UUID) -> TotalsRow:
+    """Sum what an imported session had cost where it came from; zeros for any other."""
+    row = await conn.fetchrow(_IMPORTED_TOTALS, organization_id, session_id)
+    assert row is not None
+    return TotalsRow(*row.values())
 
 
 _OF_STRETCHES = """

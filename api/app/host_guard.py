@@ -4,12 +4,11 @@ A page of any origin can have its own host name resolve to 127.0.0.1 (DNS rebind
 answers as if they were its own. The name that it was loaded under stands in `Host` and gives it away.
 """
 
-import ipaddress
-
 import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.routes.loopback import is_loopback
 from api.routes.problems import MEDIA_TYPE, describe
 
 _STATUS = 421
@@ -39,15 +38,6 @@ def guard_host(app: ASGIApp, *, bound_to: str) -> ASGIApp:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return guarded
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or a name, can only be reached from this machine."""
-    name = host.strip("[]").lower().rstrip(".")
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
 
 
 def is_ours(host: str | None) -> bool:

@@ -26,8 +26,7 @@ async def keeping_keys(state: RoutesState, store: Store) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            await stopped(task)
+        await stopped(*tasks)
         try:
             async with asyncio.timeout(_LAST_SECONDS_MAX):
                 await state.rates.settled()

@@ -19,6 +19,7 @@ from api.runner.loop import Runner
 from api.settings import Settings
 from api.stopping import stopped
 from api.store import Store
+from api.telemetry.tracing import sending_spans
 from db.pool import Pool
 
 
@@ -44,6 +45,7 @@ async def assembled(
         EmbeddedPostgresError, MigrationError, OSError, asyncpg.PostgresError: there is no database to be had.
     """
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(sending_spans(settings.otlp_endpoint))
         database = await stack.enter_async_context(open_database(settings, application_name=application_name))
         hub = Hub()
         store = Store(database.pool, hub, secrets_keys=secrets_keys(settings))
@@ -55,6 +57,7 @@ async def assembled(
             sweeps.sweep_forever(database.pool, settings),
             sweeps.deny_expired_forever(store),
             idle_sessions.end_idle_forever(database.pool, store, settings),
+            sweeps.erase_due_forever(store),
         ]
         if settings.doorbell == "on":
             own.append(Doorbell(hub, settings.notify_database_url or database.dsn).keep())

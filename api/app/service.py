@@ -14,6 +14,7 @@ from api.app.database import application_store
 from api.app.host_guard import guard_host
 from api.app.key_uses import keeping_keys
 from api.app.local_access import LocalAccess
+from api.app.observing import observe
 from api.app.process import assembled
 from api.app.server import Server, address_of, allow_many_files, bind, listen, make_server, on_signals
 from api.runner.loop import Runner
@@ -79,7 +80,7 @@ async def _assembled(
         )
         state = build_state(settings, pool=parts.pool, store=seen, hub=parts.hub, unbound=parts.store)
         server = make_server(
-            guard_host(build_app(state), bound_to=settings.host),
+            observe(guard_host(build_app(state, pool=parts.pool), bound_to=settings.host)),
             grace_seconds=settings.shutdown_grace_seconds,
             on_stop=state.stop,
         )

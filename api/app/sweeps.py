@@ -1,4 +1,6 @@
-"""What passes with time: old keys and deltas are forgotten, approvals that nobody decides are denied."""
+"""What passes with time: old keys and deltas are forgotten, approvals that nobody decides are denied, text
+that an organization does not want kept is deleted.
+"""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -18,6 +20,9 @@ _INTERVAL_SECONDS = 3600
 
 EXPIRY_SECONDS = 5
 """How long an approval that has expired may stay open."""
+
+RETENTION_SECONDS = 60
+"""How often sessions are looked for whose text is to go."""
 
 _EXPIRED_MAX = 200
 """How many are denied between two looks."""
@@ -65,4 +70,31 @@ async def deny_expired(store: Store) -> int:
             log.exception("an expired approval was not denied", approval_id=approval_id)
     if count:
         log.info("expired approvals denied", approvals=count)
+    return count
+
+
+async def erase_due_forever(store: Store) -> None:
+    """Delete what is kept no longer, now and then every minute, until cancelled."""
+    while True:
+        try:
+            # After a long downtime there may be many rounds; each is short, and they follow on one another.
+            while await erase_due(store):
+                pass
+        except Exception:
+            # The edge of the loop: the database may answer the next time.
+            log.exception("sessions kept too long were not looked for")
+        await asyncio.sleep(RETENTION_SECONDS)
+
+
+async def erase_due(store: Store) -> int:
+    """Delete a round of what is due; answers how many sessions and captured calls were deleted."""
+    count = await store.retention.forget_captured()
+    for due in await store.retention.due():
+        try:
+            count += await store.retention.erase_due(due)
+        except Exception:
+            # One session that is locked or broken must not keep the others.
+            log.exception("a session was kept too long", session_id=str(due.session_id))
+    if count:
+        log.info("text deleted that is kept no longer", items=count)
     return count

@@ -34,6 +34,8 @@ COMMANDS = {
     "secrets": Command("secrets", "store what tools send along and nobody is shown; rotate the key"),
     "tools": Command("tools", "allow hosts that are not public to an organization's tools"),
     "usage": Command("usage", "show the ledger: every model call and its cost"),
+    "export": Command("export_session", "write a whole session as one file, or as Markdown"),
+    "import": Command("import_session", "bring a session in from such a file"),
     "doctor": Command("doctor", "look for what must not be: gaps, double bills, stuck turns, broken laws"),
     "openapi": Command("openapi", "print, write or check the OpenAPI document"),
     "config": Command("config", "show every setting in force and where it came from"),

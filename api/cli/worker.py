@@ -20,14 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run turns, and answer 0 when told to stop."""
-    from api.app.server import run_on_fast_loop
+    from api.app.server import AddressUnavailable, run_on_fast_loop
     from api.app.worker import work
 
     settings = settings_of(arguments)
     if settings.runners == 0:
         raise CommandFailed("A worker without runners does nothing; set --runners to 1 or more.")
-    with database_faults_told():
-        run_on_fast_loop(work(settings, environ=os.environ, announce=_announce))
+    try:
+        with database_faults_told():
+            run_on_fast_loop(work(settings, environ=os.environ, announce=_announce))
+    except AddressUnavailable as error:
+        raise CommandFailed(f"{error} Choose another by TURNLEDGER_METRICS_PORT.") from error
     return 0
 
 

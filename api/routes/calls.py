@@ -7,7 +7,9 @@ valid              `Call.query`, `Call.command`
 replay, precondition, allowed     the store, by way of `Call.carry_out`
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -130,8 +132,8 @@ class Call:
         """
         return parse_query(self._query, struct)
 
-    async def command(self, struct: type[T]) -> Command[T]:
-        """Read header fields and body.
+    async def command(self, struct: type[T], *, limit_bytes: int | None = None) -> Command[T]:
+        """Read header fields and body; with a limit of its own the body may be large.
 
         Raises:
             Malformed, ContradictingPreconditions, BodyTooLarge, UnsupportedMediaType, Invalid
@@ -140,14 +142,17 @@ class Call:
         if self.operation.takes_idempotency_key:
             key = parse_idempotency_key(self.header_lines("idempotency-key"))
         caller = self._acting()
-        raw = await read_body(self.request, limit_bytes=self.state.settings.body_bytes_max)
-        body = decode_body(
+        raw = await read_body(self.request, limit_bytes=limit_bytes or self.state.settings.body_bytes_max)
+        decode = partial(
+            decode_body,
             raw,
             struct,
             content_type=self.request.headers.get("content-type"),
             accepted=self.operation.body_media_types,
             limits=self.state.limits,
         )
+        # What takes long to read must not keep everyone else waiting.
+        body = decode() if limit_bytes is None else await asyncio.to_thread(decode)
         idempotency = None
         if key is not None:
             digest = fingerprint(self.operation.method, self.request.scope["path"], body)

@@ -13,6 +13,8 @@ from loguru import logger
 
 from api.routes.api_error import ApiError
 from api.routes.errors import (
+    AgentDiffers,
+    AlreadyHere,
     BudgetExceeded,
     IdempotencyKeyReused,
     Invalid,
@@ -30,6 +32,7 @@ from api.routes.problems import MEDIA_TYPE, Fault, Problem, describe
 from api.routes.stale import StaleRevision
 from api.session.errors import CommandRefused
 from api.store import errors as store
+from api.telemetry import measures
 
 
 def answer(
@@ -39,6 +42,7 @@ def answer(
     members: Mapping[str, Any] | None = None,
 ) -> Response[bytes]:
     """Put a problem document, with further members (RFC 9457 3.2), into a response that nobody may store."""
+    measures.ERRORS.labels(where="http", code=problem.code).inc()
     document = {**(members or {}), **msgspec.to_builtins(problem)}
     return Response(
         content=msgspec.json.encode(document),
@@ -50,6 +54,8 @@ def answer(
 
 def handle_api_error(_: Request[Any, Any, Any], error: ApiError) -> Response[bytes]:
     """Answer an error that the HTTP layer raised on purpose."""
+    if isinstance(error, StaleRevision):
+        measures.CONFLICTS.inc()
     return answer(error.problem(status=status_of(error)), headers=error.headers)
 
 
@@ -90,6 +96,16 @@ def handle_store_error(request: Request[Any, Any, Any], error: Exception) -> Res
             return handle_api_error(request, StaleRevision.of(error))
         case store.DraftConflict():
             return handle_api_error(request, StaleRevision.of_draft(error))
+        case store.FileRefused():
+            faults = (
+                Fault(pointer=fault.pointer, message=fault.message[:500], code="not-allowed")
+                for fault in error.faults
+            )
+            return handle_api_error(request, Invalid(tuple(faults)))
+        case store.AlreadyHere():
+            return handle_api_error(request, AlreadyHere(error.what))
+        case store.AgentDiffers():
+            return handle_api_error(request, AgentDiffers(agent_id=error.agent_id, version=error.version))
         case _:
             return handle_unforeseen(request, error)
 
@@ -103,7 +119,7 @@ def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response
 def handle_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer for a database that is away, overloaded or too slow; the call may be sent again."""
     logger.opt(exception=error).warning(
-        "database did not answer", method=request.method, path=request.url.path
+        "database did not answer", method=request.method, operation=_operation(request)
     )
     return handle_api_error(request, Unavailable("The database does not answer; send the call again."))
 
@@ -127,7 +143,7 @@ def handle_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Resp
     """
     instance = uuid4().urn
     logger.opt(exception=error).error(
-        "request failed", instance=instance, method=request.method, path=request.url.path
+        "request failed", instance=instance, method=request.method, operation=_operation(request)
     )
     problem = describe(
         code="internal-error",
@@ -152,6 +168,9 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     store.BudgetExceeded: handle_store_error,
     store.PriceInThePast: handle_store_error,
     store.RequestInFlight: handle_store_error,
+    store.FileRefused: handle_store_error,
+    store.AlreadyHere: handle_store_error,
+    store.AgentDiffers: handle_store_error,
     store.SecretsUnavailable: handle_store_error,
     store.TooManySecrets: handle_store_error,
     CommandRefused: handle_refusal,
@@ -160,6 +179,12 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     Exception: handle_unforeseen,
 }
 """For the application: whatever goes wrong, the answer is a problem document."""
+
+
+def _operation(request: Request[Any, Any, Any]) -> str | None:
+    """Which operation was called; not its path, which is whatever a caller has sent."""
+    name: str | None = getattr(request.scope.get("route_handler"), "name", None)
+    return name
 
 
 def _sentence(words: str) -> str:

@@ -292,6 +292,27 @@ class TooManyRules(ApiError):
         super().__init__(f"{count_max} approval rules are in force; revoke one first.")
 
 
+class AlreadyHere(ApiError):
+    """A session file brings something of an id that the organization has, or had; nothing was imported."""
+
+    code = "already-here"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The organization has, or had, a {what} of the same id as one in the file.")
+
+
+class AgentDiffers(ApiError):
+    """The file's agent version is another definition in this organization; nothing was imported."""
+
+    code = "agent-differs"
+
+    def __init__(self, *, agent_id: str, version: int) -> None:
+        super().__init__(
+            f"Version {version} of {agent_id} is another definition here; "
+            "choose the version that the session goes on with by `as_agent`."
+        )
+
+
 class KeyNotInForce(ApiError):
     """A key that is revoked or expired gets no new secret."""
 
@@ -364,6 +385,8 @@ STATUSES: dict[type[Exception], int] = {
     TooManySecrets: 409,
     StaleRevision: 409,
     TooManyRules: 409,
+    AlreadyHere: 409,
+    AgentDiffers: 409,
     KeyNotInForce: 409,
     PreconditionFailed: 412,
     BodyTooLarge: 413,

@@ -25,7 +25,9 @@ from api.routes import (
     organizations,
     previews,
     prices,
+    retention,
     secrets,
+    session_files,
     sessions,
     turns,
     usage,
@@ -43,6 +45,7 @@ from api.store import KeyReused
 
 OPERATIONS: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
+    *session_files.OPERATIONS,
     *line.OPERATIONS,
     *messages.OPERATIONS,
     *turns.OPERATIONS,
@@ -54,6 +57,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *secrets.OPERATIONS,
     *drafts.OPERATIONS,
     *usage.OPERATIONS,
+    *retention.OPERATIONS,
     *interactions.OPERATIONS,
     *api_keys.OPERATIONS,
     *organizations.OPERATIONS,

@@ -45,6 +45,7 @@ _TAGS = {
     "agents": "Agents and their published versions.",
     "usage": "The ledger: every model call exactly once.",
     "organizations": "Organizations: the paying customers; for keys of the installation.",
+    "organization": "What an organization has set for itself.",
     "api-keys": "API keys: who may call, and for what.",
     "health": "Whether the service is up.",
 }

@@ -135,8 +135,9 @@ async def get_session(call: Call) -> Response[bytes]:
     session_id, reading = call.path("session_id"), call.store.reading
     if query.include == "live":
         usage = await reading.session_usage(call.caller, session_id)
+        imported = await reading.imported_usage(call.caller, session_id)
         document = await reading.document(call.caller, session_id, last_turns=_turns_of(query))
-        return respond(live_session_view(document, usage))
+        return respond(live_session_view(document, usage, imported=imported))
     if if_none_match := call.header_lines("if-none-match"):
         revision = await reading.revision(call.caller, session_id)
         if is_not_modified(if_none_match, revision):

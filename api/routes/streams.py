@@ -29,6 +29,7 @@ from api.session.document import EventType
 from api.store import NotFound
 from api.store.errors import OUTAGES
 from api.store.streaming import Batch, Cursor, Resync, Told
+from api.telemetry import measures
 
 ABORT = "turnledger.abort"
 """An ASGI extension of our server: drops the connection, with all that the reader has not taken."""
@@ -57,6 +58,7 @@ class Place:
         if self._state.stream_count >= self._state.settings.streams_max:
             raise Unavailable("This server serves as many streams as it may; come again.")
         self._state.stream_count += 1
+        measures.STREAM_READERS.inc()
         self._is_taken = True
 
     def __enter__(self) -> Self:
@@ -77,6 +79,7 @@ class Place:
             self._is_taken = False
             self._state.stream_count -= 1
             self._call.give_stream_back()
+            measures.STREAM_READERS.dec()
 
 
 class EventStream(Response[bytes]):

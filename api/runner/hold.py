@@ -76,7 +76,7 @@ async def _renew(
             async with asyncio.timeout(hold.expires_at - sent_at) as limit:
                 is_held = await running.heartbeat(claim, lease_seconds=lease_seconds)
         except Exception as error:
-            logger.warning("lease not renewed", run_id=str(claim.run_id), error=repr(error))
+            logger.warning("lease not renewed", error=repr(error))
             if not limit.expired() and time.monotonic() < hold.expires_at:
                 # The database may be back long before the next beat would be due, and the lease gone by then.
                 wait_seconds = heartbeat_seconds / _TRIES_PER_BEAT

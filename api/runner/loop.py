@@ -18,9 +18,10 @@ from api.runner.leaks import settle_leaked_forever
 from api.runner.limits import TurnLimits
 from api.runner.tools.base import NO_TOOLS, Toolbox
 from api.runner.turn import TurnRunner
+from api.session import ids
 from api.stopping import stopped
 from api.store import Store
-from api.store.running import TURNS_UNLIMITED, Claim
+from api.store.running import TURNS_UNLIMITED, Claim, turn_id_of
 
 LET_GO_SECONDS_MAX = 5
 """How long a process that stops waits for a claim, or for handing a turn back. When the database does not
@@ -137,20 +138,31 @@ class Runner:
             return None
 
     async def _run(self, claim: Claim) -> None:
+        named = {
+            "session_id": ids.to_wire(ids.Kind.SESSION, claim.session_id),
+            "turn_id": turn_id_of(claim),
+            "run_id": ids.to_wire(ids.Kind.RUN, claim.run_id),
+            "attempt": claim.attempt,
+        }
+        with logger.contextualize(**named):
+            await self._run_named(claim)
+
+    async def _run_named(self, claim: Claim) -> None:
         try:
             await self._turns.run(claim)
         except asyncio.CancelledError:
             await self._hand_back(claim)
             raise
         except Exception:  # the edge of the loop: the lease runs out and the turn is taken up again
-            logger.opt(exception=True).error("turn broke off", run_id=str(claim.run_id))
+            logger.opt(exception=True).error("turn broke off")
 
     async def _hand_back(self, claim: Claim) -> None:
         try:
             async with asyncio.timeout(LET_GO_SECONDS_MAX):
                 await self._store.running.release(claim)
         except Exception as error:
-            logger.warning("turn not handed back", run_id=str(claim.run_id), error=repr(error))
+            run_id = ids.to_wire(ids.Kind.RUN, claim.run_id)
+            logger.warning("turn not handed back", run_id=run_id, error=repr(error))
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)

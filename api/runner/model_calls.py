@@ -31,6 +31,8 @@ from api.session import ids
 from api.store import Store
 from api.store.base import utc_now
 from api.store.running import Intent
+from api.telemetry import measures, tracing
+from api.telemetry.tracing import Span, Value
 
 REPLY_CHARACTERS_MAX = 1_000_000
 """A reply, or a train of thought, that grows beyond this is cut off there; no model in use says as much."""
@@ -43,6 +45,8 @@ class _Brought:
         self.pieces: list[str] = []
         self.thoughts: list[str] = []
         self.character_count = 0
+        self.first_text_at: float | None = None
+        """On the monotonic clock."""
         self.finished: Finished | None = None
 
     @property
@@ -122,6 +126,33 @@ class ModelCalls:
             raise TurnLost
         run.steps.append(Recorded(id=_wire(step_id), purpose=purpose, state="started"))
 
+        with tracing.span(
+            f"chat {model}",
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": client.provider,
+                "gen_ai.request.model": model,
+                "gen_ai.conversation.id": run.work.head.session.id,
+                "turnledger.step.id": _wire(step_id),
+                "turnledger.purpose": purpose,
+            },
+            kind="client",
+        ) as span:
+            return await self._call(run, intent, built, request, client, model, seconds_max, separator, span)
+
+    async def _call(
+        self,
+        run: Run,
+        intent: Intent,
+        built: window.Prompt,
+        request: ModelRequest,
+        client: ModelClient,
+        model: str,
+        seconds_max: float,
+        separator: str | None,
+        span: Span,
+    ) -> ModelAnswer:
+        step_id = intent.id
         started = time.monotonic()
         brought = _Brought()
         screen = None if separator is None else _Screen(self._deltas, run, step_id, separator)
@@ -151,6 +182,10 @@ class ModelCalls:
                 latency_ms=round((time.monotonic() - started) * 1000),
             )
             await to_its_end(self._end(run, intent, call, brought, error, ended))
+            span.set(_of_span(brought, started))
+            if error is not None:
+                measures.ERRORS.labels(where="model", code=error.code).inc()
+                span.fail(error.code)
         if error is not None:
             raise error
         if brought.finished is None:
@@ -203,6 +238,10 @@ class ModelCalls:
             if outcome.tokens.cost is None:
                 logger.warning("no price known", provider=ended.provider, model=ended.model)
             await self._store.running.settle(run.claim, intent.id, outcome)
+            measures.MODEL_CALLS.labels(outcome=outcome.outcome).inc()
+            measures.LEDGER_LAG.observe(max((utc_now() - ended.ended_at).total_seconds(), 0))
+            if run.hold.lost.is_set():
+                measures.LOST_RACES_SETTLED.inc()
             run.made.append(settling.summary(intent, outcome))
 
         await insist(write, intent.id, seconds_max=self._limits.settle_seconds)
@@ -221,6 +260,8 @@ async def _stream(
                 brought.thoughts.append(item.text)
             else:
                 assert isinstance(item, TextDelta)
+                if not brought.pieces:
+                    brought.first_text_at = time.monotonic()
                 brought.pieces.append(item.text)
                 if screen is not None:
                     screen.show(item.text)
@@ -241,6 +282,22 @@ def _model_error(call: "asyncio.Task[None]", provider: str) -> ModelError | None
         return error
     logger.opt(exception=error).error("a model client raised what it should not", provider=provider)
     return ModelError(ModelErrorCode.INTERNAL, "The model client failed.", provider=provider)
+
+
+def _of_span(brought: _Brought, started: float) -> dict[str, Value | None]:
+    """What a span tells of a call that has ended: counts and names, nothing that was said."""
+    if brought.first_text_at is not None:
+        measures.FIRST_TOKEN.observe(brought.first_text_at - started)
+    finished = brought.finished
+    if finished is None:
+        return {}
+    usage = finished.usage
+    return {
+        "gen_ai.response.model": finished.model,
+        "gen_ai.response.finish_reasons": (finished.finish_reason.value,),
+        "gen_ai.usage.input_tokens": None if usage is None else usage.input_tokens,
+        "gen_ai.usage.output_tokens": None if usage is None else usage.output_tokens,
+    }
 
 
 def _wire(step_id: UUID) -> str:

@@ -51,6 +51,10 @@ class Run:
         """The model calls of this run."""
         self.missing: dict[str, Notice] = {}
         """Tools that could not be offered, by name."""
+        self.outcome = "completed"
+        """`completed`, `failed` or `awaiting_approval`: what the run is about to make of its turn."""
+        self.error_code: str | None = None
+        """Why it failed."""
         self._missing_before = [notice for notice in work.turn.notices if notice.code == TOOL_MISSING]
         self.is_known_whole = not work.steps
         """All steps of the turn are in `made`, as the database would tell them."""

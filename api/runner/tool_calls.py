@@ -45,6 +45,8 @@ from api.session.document import Approval, ApprovalReason, Decision, Notice
 from api.store import Store
 from api.store.base import utc_now
 from api.store.running import Intent
+from api.telemetry import tracing
+from api.telemetry.tracing import Span
 
 CALLS_MAX = 16
 """Calls of one round that are made; more are refused."""
@@ -204,6 +206,18 @@ class ToolCalls:
             context=run.context,
             variables=run.progress().variables,
         )
+        with tracing.span(
+            f"execute_tool {tool.name}",
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": tool.name,
+                "gen_ai.tool.call.id": ids.to_wire(ids.Kind.STEP, step_id),
+                "gen_ai.conversation.id": run.work.head.session.id,
+            },
+        ) as span:
+            await self._call(run, tool, invocation, step_id, span)
+
+    async def _call(self, run: Run, tool: Tool, invocation: Invocation, step_id: UUID, span: Span) -> None:
         started = time.monotonic()
         making = asyncio.create_task(self._toolbox.call(invocation))
         lost = asyncio.create_task(run.hold.lost.wait())
@@ -213,14 +227,16 @@ class ToolCalls:
             # Also when this process stops: what is known of the call is written.
             lost.cancel()
             is_over = making.done()
-            await to_its_end(self._finish(run, tool, step_id, making))
+            await to_its_end(self._finish(run, tool, step_id, making, span))
         logger.info("tool called", tool=tool.name, latency_ms=round((time.monotonic() - started) * 1000))
         if run.hold.lost.is_set() and not is_over:
             raise TurnLost
         if not is_over:
             raise TurnFailed(OUT_OF_TIME)
 
-    async def _finish(self, run: Run, tool: Tool, step_id: UUID, making: "asyncio.Task[ToolResult]") -> None:
+    async def _finish(
+        self, run: Run, tool: Tool, step_id: UUID, making: "asyncio.Task[ToolResult]", span: Span
+    ) -> None:
         """Break the call off if it still goes on, and write how it has ended."""
         if not making.done():
             if not await break_off(making):
@@ -228,7 +244,10 @@ class ToolCalls:
             answer = ToolAnswer(end=ToolEnd.UNKNOWN, content=UNKNOWN_CONTENT)
             await self._write_end(run, step_id, "cancelled", answer)
         else:
-            await self._end(run, step_id, _answer(tool, _result(making)))
+            result = _result(making)
+            if result.outcome is not ToolOutcome.COMPLETED:
+                span.fail(result.outcome.value)
+            await self._end(run, step_id, _answer(tool, result))
 
     async def _record(self, run: Run, request: ToolRequest, answer: ToolAnswer) -> UUID:
         """Write a step that nothing is waited for in."""

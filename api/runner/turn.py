@@ -9,6 +9,7 @@ Where a turn stands is worked out from its recorded steps after every one of the
 a run goes on from another's steps just as from its own. A call that has ended is never made again.
 """
 
+import time
 from functools import partial
 
 from loguru import logger
@@ -35,7 +36,9 @@ from api.session.document import Approval, Change, Head, Reply, StepSummary, Tur
 from api.store import Store
 from api.store.base import utc_now
 from api.store.errors import BudgetExceeded
-from api.store.running import RUNNER, Claim, Known, Publishing, turn_id_of
+from api.store.running import RUNNER, Claim, Known, Publishing, Work, turn_id_of
+from api.telemetry import measures, tracing
+from api.telemetry.tracing import Span
 
 
 class TurnRunner:
@@ -60,10 +63,32 @@ class TurnRunner:
 
     async def run(self, claim: Claim) -> None:
         """Carry a claimed turn out. Ends with the turn final or parked, or with the run having lost it."""
-        log = logger.bind(turn_id=turn_id_of(claim), attempt=claim.attempt)
+        started = time.monotonic()
         work = await self._store.running.work(claim)
         if work is None:
             return
+        if claim.is_take_over:
+            measures.TAKE_OVERS.inc()
+        elif claim.is_first:
+            waited = utc_now() - work.turn.created_at
+            measures.QUEUE_WAIT.observe(max(waited.total_seconds(), 0))
+        agent = work.head.session.agent
+        with tracing.span(
+            "invoke_agent",
+            {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.id": agent.id,
+                "gen_ai.agent.version": str(agent.version),
+                "gen_ai.conversation.id": work.head.session.id,
+                "turnledger.turn.id": turn_id_of(claim),
+                "turnledger.run.attempt": claim.attempt,
+            },
+        ) as span:
+            outcome = await self._carry_out(claim, work, span)
+        measures.RUN_TIME.labels(outcome=outcome).observe(time.monotonic() - started)
+
+    async def _carry_out(self, claim: Claim, work: Work, span: Span) -> str:
+        """Do the turn's work and publish it; answers how the run ended."""
         agent = work.head.session.agent
         version = await self._store.agents.agent_version(claim.organization_id, agent.id, agent.version)
         definition = version.definition
@@ -88,7 +113,13 @@ class TurnRunner:
             is_published = False
         finally:
             self._deltas.forget(claim)
-        log.info("turn ended" if is_published else "turn lost")
+        outcome = run.outcome if is_published else "lost"
+        if is_published and run.error_code is not None:
+            measures.ERRORS.labels(where="turn", code=run.error_code).inc()
+            span.fail(run.error_code)
+        span.set({"turnledger.run.outcome": outcome})
+        logger.info("turn ended" if is_published else "turn lost", outcome=outcome)
+        return outcome
 
     async def _outcome_of_turn(self, run: Run) -> Publishing:
         """Do the turn's work; answers the command that ends or parks it."""
@@ -270,6 +301,7 @@ def _completing(run: Run, progress: Progress) -> Publishing:
 
 
 def _parking(run: Run, asked: tuple[Approval, ...]) -> Publishing:
+    run.outcome = "awaiting_approval"
     text = run.progress().text
 
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
@@ -291,6 +323,8 @@ def _parking(run: Run, asked: tuple[Approval, ...]) -> Publishing:
 
 
 def _failing(run: Run, error: TurnError) -> Publishing:
+    run.outcome, run.error_code = "failed", error.code
+
     def command(head: Head, steps: tuple[StepSummary, ...], usage: Usage | None) -> Change:
         return commands.fail(
             head,

@@ -14,6 +14,8 @@
     secrets     what tools need to be let in elsewhere, encrypted
     organization_settings   what the operator has set for one organization
     access      organizations and their API keys; installation: keys of no organization
+    retention   how long text is kept
+    exporting   a session whole as a file; importing: such a file into another installation
 
 `Store` bundles them over one pool.
 """

@@ -1,7 +1,7 @@
 """Why the store did not do what was asked, apart from the core's refusals."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
@@ -134,6 +134,42 @@ class RequestInFlight(Exception):
 
     def __init__(self) -> None:
         super().__init__("another request is being carried out; send the same again")
+
+
+class FileFault(NamedTuple):
+    """One thing that is wrong with a session file."""
+
+    pointer: str
+    """Where, as a JSON pointer into the file."""
+    message: str
+
+
+class FileRefused(Exception):
+    """A session file does not hold a session as we could have written it; nothing was imported."""
+
+    def __init__(self, faults: tuple[FileFault, ...]) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class AlreadyHere(Exception):
+    """The organization has something of an id that a session file brings; nothing was imported."""
+
+    def __init__(self, what: str, wire_id: str | None) -> None:
+        super().__init__(f"the organization has, or had, a {what} of the same id")
+        self.what = what
+        """`session`, `turn`, `step` or `approval`."""
+        self.wire_id = wire_id
+        """Which; None unless it is the session."""
+
+
+class AgentDiffers(Exception):
+    """The organization's agent of this id and version is another one than that of the file."""
+
+    def __init__(self, *, agent_id: str, version: int) -> None:
+        super().__init__(f"version {version} of the agent {agent_id} is another definition here")
+        self.agent_id = agent_id
+        self.version = version
 
 
 class SecretsUnavailable(Exception):

@@ -275,6 +275,12 @@ class Readings(Base):
             row, _ = await self._load(conn, caller, session_id)
             return _usage(await usage.session_totals(conn, caller.organization_id, row))
 
+    async def imported_usage(self, caller: Caller, session_id: str) -> Usage:
+        """Read the sums of what an imported session had cost where it came from, which is billed there."""
+        async with self._pool.acquire() as conn:
+            row, _ = await self._load(conn, caller, session_id)
+            return _usage(await usage.imported_totals(conn, caller.organization_id, row))
+
     # --- helpers ------------------------------------------------------------------------------------
 
     async def _load(

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -47,10 +48,12 @@ class Replaying(Base):
         *,
         idempotency: Idempotency | None,
         at: datetime,
+        session_id: UUID | None = None,
     ) -> _Answer | Replay:
         """Do what is on no session in one transaction with its key, unless that was done before.
 
         `write` answers what is kept for repetitions; with None it has done nothing and nothing is kept.
+        With a `session_id` the answer is kept no longer than that session, which `write` makes.
         """
 
         async def attempt() -> _Answer | Replay:
@@ -69,6 +72,7 @@ class Replaying(Base):
                         status=answer.status,
                         headers=msgspec.json.encode(answer.headers),
                         answer=answer.body,
+                        session_id=session_id,
                     )
                 return answer
 

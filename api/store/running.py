@@ -51,6 +51,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     """1 for the first run of a turn; rises only when a lease ran out."""
     epoch: int
+    is_first: bool = False
+    """Nobody has run the turn before."""
+    is_take_over: bool = False
+    """The turn was taken from a run whose lease had run out."""
     asked_at_seconds: float = msgspec.field(default_factory=time.monotonic)
     """On this process's monotonic clock, before the claim was sent: the lease is counted from later on."""
 

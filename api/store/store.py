@@ -15,6 +15,8 @@ from api.store.base import utc_now
 from api.store.budgets import Budgets
 from api.store.corrections import Corrections
 from api.store.doctor import Doctor
+from api.store.exporting import Exporting
+from api.store.importing import Importing
 from api.store.interactions import Interactions
 from api.store.key_limits import KeyLimiting
 from api.store.keyring import Keyring
@@ -22,6 +24,7 @@ from api.store.metrics import Metrics
 from api.store.organization_settings import OrganizationSettings
 from api.store.prices import Prices
 from api.store.reading import Readings
+from api.store.retention import Retention
 from api.store.running import Running
 from api.store.secrets import Secrets
 from api.store.sessions import Sessions
@@ -53,6 +56,9 @@ class Store:
         self.agents = Agents(pool, hub, clock=clock, new_id=new_id)
         self.access = Access(pool, hub, clock=clock, new_id=new_id)
         self.key_limits = KeyLimiting(pool, hub, clock=clock, new_id=new_id)
+        self.exporting = Exporting(pool, hub, clock=clock, new_id=new_id)
+        self.importing = Importing(pool, hub, clock=clock, new_id=new_id)
+        self.retention = Retention(pool, hub, clock=clock, new_id=new_id)
         self.corrections = Corrections(pool, hub, clock=clock, new_id=new_id)
         self.prices = Prices(pool, hub, clock=clock, new_id=new_id)
         self.metrics = Metrics(pool, hub, clock=clock, new_id=new_id)

@@ -4,7 +4,8 @@ import httpx
 import pytest
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.app.host_guard import guard_host, is_loopback, is_ours
+from api.app.host_guard import guard_host, is_ours
+from api.routes.loopback import is_loopback
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

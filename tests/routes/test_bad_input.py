@@ -9,98 +9,13 @@ from api.routes.mounting import OPERATIONS
 from api.routes.operations import Operation
 from db.pool import Pool
 from tests.ledger import entries_of, paid_turn
+from tests.routes.bodies import VALID
 from tests.routes.service import Api, serving
 
 ASKED = [operation for operation in OPERATIONS if operation.callers != "installation"]
 """What a key of an organization opens; the others have a struct with one name, and a list."""
 WITH_BODY = {operation.operation_id: operation for operation in ASKED if operation.body is not None}
 WITH_QUERY = [operation for operation in ASKED if operation.query is not None]
-
-VALID: dict[str, dict[str, Any]] = {
-    "createSession": {
-        "agent_id": "{agent_id}",
-        "agent_version": 1,
-        "name": "Trial",
-        "context": {"a": 1},
-        "metadata": {"a": 1},
-    },
-    "updateSession": {"name": "Trial", "metadata": {"a": 1}, "expected_revision": 9},
-    "appendMessage": {"text": "Hello", "speaker": "Bea", "if_active": "reject", "expected_revision": 9},
-    "rewindSession": {"turn_id": "{turn_id}", "expected_revision": 9},
-    "restoreSession": {"ordinal": 1, "expected_revision": 9},
-    "forkSession": {"turn_id": "{turn_id}", "expected_revision": 9},
-    "endSession": {"resolution": "solved", "expected_revision": 9},
-    "regenerateTurn": {"text": "Hello", "expected_revision": 9},
-    "retryTurn": {"expected_revision": 9},
-    "cancelTurn": {"expected_revision": 9},
-    "correctUsageEntry": {
-        "reason": "wrong price",
-        "input_tokens": 7,
-        "cached_tokens": 0,
-        "cache_write_tokens": 0,
-        "output_tokens": 3,
-        "reasoning_tokens": 0,
-        "cost": "0.5",
-    },
-    "putPrice": {
-        "provider": "scripted",
-        "model_pattern": "echo-*",
-        "valid_from": "2100-01-01T00:00:00Z",
-        "input_per_million": "3",
-        "cached_per_million": "0.3",
-        "cache_write_per_million": "3.75",
-        "output_per_million": "15",
-        "reasoning_per_million": "15",
-        "per_call": "0.01",
-        "tiers": [{"above_input_tokens": 200_000, "input_per_million": "6", "output_per_million": "22.5"}],
-    },
-    "putBudget": {
-        "period": "month",
-        "key_id": "{key_id}",
-        "time_zone": "Europe/Berlin",
-        "limit": "100",
-        "warn_at": "80",
-        "reserve_per_call": "0.05",
-    },
-    "decideApproval": {
-        "decision": "approved",
-        "arguments_digest": "digest-0",
-        "note": "Fine.",
-        "always": True,
-        "expected_revision": 9,
-    },
-    "createApprovalRule": {
-        "tool": "refund",
-        "action": "ask",
-        "arguments_schema": {"type": "object"},
-        "cost_max": "1.5",
-    },
-    "captureInteraction": {
-        "prompt": "Hello",
-        "model": "m",
-        "response": "Hi.",
-        "session_id": "{session_id}",
-        "client": "batch",
-        "project": "spring",
-        "usage": {"input_tokens": 1, "output_tokens": 1},
-        "latency_ms": 5,
-        "metadata": {"a": 1},
-    },
-    "createAgent": {"name": "Guide", "definition": {"model": "scripted:echo"}},
-    "putSecret": {"value": "word"},
-    "publishAgentVersion": {"definition": {"model": "scripted:echo"}},
-    "putAgentDraft": {"definition": {"model": "scripted:echo"}, "expected_revision": 3},
-    "createApiKey": {
-        "name": "Billing",
-        "scopes": ["usage:read"],
-        "expires_at": "2099-01-31T12:00:00Z",
-        "requests_per_minute_max": 100,
-        "streams_max": 5,
-        "tokens_per_minute_max": 1000,
-    },
-    "rotateApiKey": {"overlap_seconds": 60},
-    "validateDefinition": {"definition": {"model": "scripted:echo"}},
-}
 
 WRONG: list[Any] = ["\x00", "a\x00b", "\ud800", 10**30, -1, 1.5, True, [], [1], float("nan"), float("inf")]
 """Values that no field of any body takes."""
@@ -153,6 +68,7 @@ class Bench:
             await self.api.get("/v1/budgets"),
             await self.api.get("/v1/approvals"),
             await self.api.get("/v1/approval-rules"),
+            await self.api.get("/v1/organization/retention"),
             await self.api.get("/v1/secrets"),
             await self.api.get("/v1/interactions"),
             await self.api.get("/v1/api-keys"),
@@ -234,7 +150,7 @@ async def test_every_fault_of_a_body_is_named_at_once(pool: Pool) -> None:
 
 
 async def test_what_is_no_json_object_is_refused(pool: Pool) -> None:
-    async with serving(pool) as api:
+    async with serving(pool, import_bytes_max=262_144) as api:
         bench = await set_up(api)
         before = await bench.state()
 

@@ -7,6 +7,9 @@ schema promises. No runner runs, so turns stay pending.
 import asyncio
 import contextlib
 import copy
+import json
+import re
+import secrets
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -85,6 +88,7 @@ class Served:
     async def _serve(self) -> None:
         async with await open_pool(self._dsn, size_max=4) as pool:
             world = await make_world(pool)
+            file = await session_file(world)
             session = (await world.conversation(3)).session
             await world.store.sessions.rewind(
                 world.caller, session.id, turn_id=None, expected=7, idempotency=None, render=rendered
@@ -116,6 +120,7 @@ class Served:
                 approval_ids=[approval.id for approval in asked],
                 rule_id=await made_rule(world),
                 organization_id=world.organization_id,
+                file=file,
                 key_id=(await world.store.access.create_key(world.organization_id, name="other")).id,
             )
             app: Any = make_app(make_state(world, wait_seconds_default=0, wait_seconds_max=0))
@@ -128,6 +133,18 @@ class Served:
             self.address = f"http://127.0.0.1:{port}"
             self._is_up.set()
             await serving
+
+
+async def session_file(world: World) -> Any:
+    """A session that has left: only its file is there."""
+    moved = (await world.conversation(1)).session
+    pieces: list[bytes] = []
+    await world.store.exporting.export(world.caller, moved.id, pieces.append)
+    text = b"".join(pieces).decode()
+    # Under ids of its own, by which it is not here.
+    for wire_id in sorted(set(re.findall(r"\b(?:ses|trn|stp|run|apv)_[0-9a-f]{32}\b", text))):
+        text = text.replace(wire_id, f"{wire_id[:-8]}{secrets.token_hex(4)}")
+    return json.loads(text)
 
 
 async def made_rule(world: World) -> str:
@@ -156,6 +173,7 @@ def with_known_ids(
     key_id: str,
     entry_id: str,
     organization_id: str,
+    file: Any,
 ) -> Any:
     """The published schema, with requests narrowed to things that are there and to any revision.
 
@@ -194,6 +212,8 @@ def with_known_ids(
                 properties[name] = {"enum": known[name]}
             if "expected_revision" in properties:
                 properties["expected_revision"] = {"const": None}
+    content = schema["paths"]["/v1/sessions/import"]["post"]["requestBody"]["content"]
+    content["application/json"]["schema"] = {"enum": [file]}
     return schema
 
 

@@ -27,6 +27,8 @@ UNBOUND = {
     "secrets._OTHERWISE_SEALED": "a rotation of the installation's keys reads secrets of all organizations",
     "keys._SWEEP": "a sweep forgets old rows of all organizations",
     "deltas._SWEEP": "a sweep forgets old rows of all organizations",
+    "retention._FORGET_CAPTURED": "a sweep deletes what no organization wants kept any longer",
+    "retention._DUE": "a sweep deletes what no organization wants kept any longer",
     "time_zones._NAMES": "the server's own list",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(

@@ -183,3 +183,10 @@ class UsageEntriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How many items at most."""
     session_id: WireId | None = None
     """Only entries of this session; `seq` then has gaps."""
+
+
+class SessionExportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """In which form."""
+
+    format: Literal["json", "markdown"] = "json"
+    """`json` holds everything and can be imported; `markdown` is the conversation, for people."""

@@ -133,6 +133,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
     usage: UsageView
     """What the session has cost so far, whatever became of its turns."""
+    imported_usage: UsageView
+    """What an imported session had cost where it came from: billed there, and not part of `usage`."""
 
 
 class LiveSessionView(SessionView, frozen=True, kw_only=True):
@@ -284,11 +286,10 @@ def session_view(reading: Reading) -> SessionView:
     )
 
 
-def live_session_view(reading: Reading, usage: Usage) -> LiveSessionView:
+def live_session_view(reading: Reading, usage: Usage, *, imported: Usage) -> LiveSessionView:
     """Show a session with its totals."""
-    return LiveSessionView(
-        **msgspec.structs.asdict(session_view(reading)), live=Live(usage=usage_view(usage))
-    )
+    live = Live(usage=usage_view(usage), imported_usage=usage_view(imported))
+    return LiveSessionView(**msgspec.structs.asdict(session_view(reading)), live=live)
 
 
 def session_delta(delta: Delta, *, since_revision: int, turn_id: str | None = None) -> SessionDelta:
