@@ -198,6 +198,10 @@ def with_known_ids(
         "ordinal": [1, 2],
         "version": [1, 2],
         "If-Match": ["*"],
+        # Parts that are never more than their whole.
+        "cached_tokens": [0],
+        "cache_write_tokens": [0],
+        "reasoning_tokens": [0],
     }
     for path in schema["paths"].values():
         for operation in path.values():
