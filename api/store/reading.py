@@ -102,7 +102,9 @@ class Readings(Base):
         async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             row, loaded = await self._load(conn, caller, session_id)
             session = rows.head(loaded).session
-            first = await events.line_from(conn, caller.organization_id, row, revision=revision)
+            first = await events.line_from(
+                conn, caller.organization_id, row, revision=revision, until=session.revision
+            )
             told: tuple[Turn, ...] = ()
             if first is not None:
                 end = min(session.turn_count, first + PAGE_TURNS_MAX)

@@ -56,7 +56,7 @@ UNBOUND = {
 }
 """The statements that name no single organization, and why each may."""
 
-WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell", "row_security"}
+WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell", "partitions", "row_security"}
 """Modules that handle the server, the schema and the doorbell; they touch no rows of customers."""
 
 UNFORMATTED_EXCEPT = {"migrate": "runs the text of the migration files"}
