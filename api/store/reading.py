@@ -200,7 +200,7 @@ class Readings(Base):
         agent = None if agent_id is None else ids.from_wire(ids.Kind.AGENT, agent_id)
         if agent_id is not None and agent is None:
             return []
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire() as conn, conn.transaction(readonly=True):
             found = await sessions.listed(
                 conn,
                 caller.organization_id,
