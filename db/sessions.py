@@ -91,7 +91,7 @@ SELECT id, document, metadata
 # A filter that does not filter must cost nothing, and one that does must find its index: that is seen only
 # when the statement is planned for the values at hand.
 _PLAN_EACH = """
-SET LOCAL plan_cache_mode = force_custom_plan
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
 """
 
 

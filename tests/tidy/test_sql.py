@@ -30,6 +30,7 @@ UNBOUND = {
     "retention._FORGET_CAPTURED": "a sweep deletes what no organization wants kept any longer",
     "retention._DUE": "a sweep deletes what no organization wants kept any longer",
     "time_zones._NAMES": "the server's own list",
+    "sessions._PLAN_EACH": "a setting of the transaction",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
