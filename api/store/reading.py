@@ -60,6 +60,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
 
 
+class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of an organization's ledger."""
+
+    entries: tuple[UsageEntry, ...]
+    head: int
+    """The number of the newest entry."""
+    archived_through: int
+    """Up to here entries may have left; behind it the numbers are dense. 0 when none has left."""
+
+
 class Readings(Base):
     """The part of the store that only reads."""
 
@@ -250,7 +260,14 @@ class Readings(Base):
     async def usage_entries(
         self, caller: Caller, *, after: int, session_id: str | None, limit: int
     ) -> tuple[list[UsageEntry], int]:
-        """Read the ledger behind a sequence number, and the number of its newest row.
+        """Read the ledger behind a sequence number, and the number of its newest row: see `ledger_page`."""
+        page = await self.ledger_page(caller, after=after, session_id=session_id, limit=limit)
+        return list(page.entries), page.head
+
+    async def ledger_page(
+        self, caller: Caller, *, after: int, session_id: str | None, limit: int
+    ) -> LedgerPage:
+        """Read the ledger behind a sequence number, of one session if given, and how far it goes.
 
         A session that there is not has no rows; those of a deleted one are still there.
         """
@@ -263,7 +280,11 @@ class Readings(Base):
                 found = await usage.entries(
                     conn, caller.organization_id, after=after, session_id=wanted, limit=limit
                 )
-        return [usage_entry(row) for row in found], head.last_seq
+        return LedgerPage(
+            entries=tuple(usage_entry(row) for row in found),
+            head=head.last_seq,
+            archived_through=head.archived_through,
+        )
 
     async def usage_totals(self, caller: Caller) -> Totals:
         """Read the organization's totals."""

@@ -78,6 +78,7 @@ HOT = {
     ("metrics", "_SESSION"),
     ("summaries", "_SUMMARY"),
     ("usage", "_ENTRIES"),
+    ("usage", "_ENTRIES_OF_SESSION"),
     ("usage", "_OF_STRETCHES"),
     ("api_keys", "_FIND"),
 }

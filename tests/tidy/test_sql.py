@@ -31,6 +31,8 @@ UNBOUND = {
     "retention._DUE": "a sweep deletes what no organization wants kept any longer",
     "time_zones._NAMES": "the server's own list",
     "sessions._PLAN_EACH": "a setting of the transaction",
+    "archives._PAGE": "old entries of all organizations leave the ledger together",
+    "archives._LEAVE": "old entries of all organizations leave the ledger together",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
