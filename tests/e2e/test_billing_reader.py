@@ -19,8 +19,9 @@ from tests.e2e.services import ROOT
 from tests.factories import World, make_world
 from tests.ledger import PRICES
 from tests.routes.service import listening, make_app, make_state
+from tests.scale import scaled
 
-ROWS = 100_000
+ROWS = scaled(short=20_000, long=100_000)
 WRITERS = 24
 KILLS_MIN = 10
 SECONDS_MAX = 300
