@@ -205,6 +205,21 @@ async def test_a_reader_whose_events_have_left_reads_the_session_anew(pool: Pool
     assert (await world.store.reading.since(world.caller, conversation.session_id, 3)).line_from is None
 
 
+async def test_a_reader_is_not_led_past_an_event_that_left_before_an_earlier_one(pool: Pool) -> None:
+    world = await make_world(pool)
+    conversation = await Conversation.begin(world, pool)
+    for _ in range(3):
+        await conversation.rename()
+    await pool.execute("DELETE FROM events WHERE revision = 3")
+
+    batch = await world.store.streaming.following(world.caller, conversation.session_id, Cursor(revision=1))
+
+    assert [item.cursor.revision for item in batch.items if isinstance(item, Told)] == [2]
+    after = await world.store.streaming.following(world.caller, conversation.session_id, batch.cursor)
+    assert [type(item) for item in after.items] == [Resync]
+    assert (await world.store.reading.since(world.caller, conversation.session_id, 1)).line_from == 0
+
+
 async def test_a_call_whose_step_has_left_is_still_listed_with_its_cost(pool: Pool) -> None:
     world = await make_world(pool)
     conversation = await Conversation.begin(world, pool)
