@@ -258,6 +258,11 @@ async def test_the_doctor_knows_what_has_left_and_what_is_missing(pool: Pool) ->
 
     assert await findings(world) == {}
 
+    # Had it changed since, there would be an event of that.
+    await pool.execute("UPDATE sessions SET updated_at = now() + interval '70 days'")
+    assert list(await findings(world)) == ["event density"]
+    await pool.execute("UPDATE sessions SET updated_at = now()")
+
     # Were no partition dropped, the events would have to be there.
     await pool.execute("DELETE FROM partitions WHERE dropped_at IS NOT NULL")
     assert list(await findings(world)) == ["event density"]
