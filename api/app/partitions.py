@@ -94,6 +94,9 @@ async def tend(pool: Pool, planned: Mapping[str, Plan], *, now: datetime) -> Non
         for parent, plan in planned.items():
             present = [row for row in found if row.parent == parent]
             await _make(conn, parent, wanted(plan, present, now=now))
+        # Last, since it may take long or fail, and what is about to be written must have its place.
+        for parent, plan in planned.items():
+            present = [row for row in found if row.parent == parent]
             for row in outdated(plan, present, now=now):
                 kept = await partitions.drop(
                     conn, row.name, kept_since=now - timedelta(days=plan.kept_days or 0)
