@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,9 @@ from api.store import Store, StoredAnswer
 from api.store.base import utc_now
 from api.store.corrections import Corrected
 from api.store.interactions import Filters
+from api.store.ledger import UsageEntry
 from db import archives
+from db.partitions import PartitionRow
 from db.pool import Pool
 from tests.factories import World, make_world
 from tests.ledger import entries_of, paid_turn
@@ -210,6 +213,22 @@ async def test_a_ledger_in_use_is_left_alone_and_no_file_stays(
         await partitions._let_go(world.store, part, tmp_path / "old.jsonl")
 
     assert os.listdir(tmp_path) == []
+
+
+async def test_half_a_file_does_not_stay(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await lived_in(pool)
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    async def broken_off(_: PartitionRow) -> AsyncIterator[tuple[str, UsageEntry]]:
+        yield world.organization_id, (await entries_of(world))[0]
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(world.store.archiving, "entries", broken_off)
+    with pytest.raises(OSError, match="connection lost"):
+        await partitions._let_go(world.store, part, tmp_path / "old.jsonl")
+
+    assert os.listdir(tmp_path) == []
+    assert len(await entries_of(world)) == 5
 
 
 async def test_who_uses_the_ledger_for_a_moment_is_waited_for(pool: Pool) -> None:

@@ -113,11 +113,16 @@ async def _let_go(store: "Store", part: "PartitionRow", path: Path) -> None:
         file = _created(path)
     except FileExistsError as error:
         raise CommandFailed(f"{path} is there already; move it away first.") from error
-    with file:
-        count = await _write(store, part, file)
-        file.flush()
-        os.fsync(file.fileno())
-    _keep_name(path)
+    try:
+        with file:
+            count = await _write(store, part, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _keep_name(path)
+    except BaseException:
+        # Half a file looks like a whole one.
+        _remove(path)
+        raise
     try:
         await store.archiving.leave(part, entry_count=count)
     except PartitionChanged as error:
