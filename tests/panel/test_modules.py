@@ -187,6 +187,24 @@ async def test_heights_are_summed_and_found_again(page: Page) -> None:
     assert wrong == []
 
 
+async def test_variables_are_compared_by_value_and_told_by_name(run: Run) -> None:
+    before = {"name": "Ada", "pets": [{"kind": "cat", "age": 3}], "gone": None, "age": 36}
+    after = {"name": "Ada", "pets": [{"age": 3, "kind": "cat"}], "age": "36", "new": False}
+
+    changes = await run("variables", "variableChanges", before, after)
+
+    assert [(change["name"], change["kind"]) for change in changes] == [
+        ("name", "same"),
+        ("pets", "same"),
+        ("age", "changed"),
+        ("new", "added"),
+        ("gone", "removed"),
+    ]
+    # A key that means something to objects is a name like any other.
+    odd = await run("variables", "variableChanges", {}, {"constructor": 1})
+    assert [change["kind"] for change in odd] == ["added"]
+
+
 def future(ordinal: int, branch_point: int, turn_count: int) -> dict[str, int]:
     return {"ordinal": ordinal, "branch_point": branch_point, "turn_count": turn_count}
 

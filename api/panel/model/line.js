@@ -42,19 +42,6 @@ export function lastSaid(line, cursor) {
   return null;
 }
 
-/** The node before and after a turn: a turn that changed neither node nor variables does not name one. */
-export function nodesAround(line, turn, header) {
-  const last = (end) => {
-    for (let position = end; position >= 0; position -= 1) {
-      const known = line.turns.get(position);
-      if (known === undefined) return header.node;
-      if (known.node !== null) return known.node;
-    }
-    return "start";
-  };
-  return { before: last(turn.position - 1), after: last(turn.position) };
-}
-
 /** Whether a turn can never change again. */
 export function isFinal(turn) {
   return turn.state === "completed" || turn.state === "failed" || turn.state === "cancelled";

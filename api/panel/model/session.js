@@ -26,7 +26,7 @@ export function unopened(id, draft = "") {
     trouble: null, // what went wrong with the last command, in words
     focus: null, // { turnId, count }: a turn to bring into view
     inspected: null, // the turn in the inspector
-    details: { events: {}, calls: {} }, // what the inspector has read
+    details: { events: {}, calls: {}, before: {} }, // what the inspector has read
   };
 }
 
