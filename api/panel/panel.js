@@ -2,7 +2,6 @@
 
 import { Api } from "./core/api.js";
 import { forgetKey, keepKey } from "./core/access.js";
-import { featuresOf } from "./core/features.js";
 import { keepPreferences } from "./core/preferences.js";
 import { explain } from "./core/problems.js";
 import { go, routeOf, sessionHash } from "./core/routes.js";
@@ -50,13 +49,12 @@ export class Panel {
     this.enter();
   }
 
-  /** With a key: read agents, sessions and what the service can do. */
+  /** With a key: read agents and sessions. */
   enter() {
     if (this.state.key === null) return;
     this.arrive();
     this.sessions.refresh();
     this.readAgents();
-    this.readFeatures();
   }
 
   signIn(key) {
@@ -181,14 +179,16 @@ export class Panel {
     if (this.state.open?.id === session.id) go("#/");
   }
 
-  async exportSession(session, form) {
+  async exportSession(session, file) {
     this.announce("Reading the whole session.");
     try {
-      await this.sessions.export(session, form);
+      await this.sessions.export(session, file);
       this.announce("The file is there.");
     } catch (error) {
       this.announce(explain(error));
-      if (this.state.open !== null) this.dispatch({ type: "session/trouble", trouble: explain(error) });
+      // Told where it was asked for: in the conversation, or in the list.
+      if (this.state.open?.id === session.id) this.dispatch({ type: "session/trouble", trouble: explain(error) });
+      else this.dispatch({ type: "list", part: { trouble: explain(error) } });
     }
   }
 
@@ -262,14 +262,5 @@ export class Panel {
 
   readVersion({ id }) {
     this.readVersions(id);
-  }
-
-  async readFeatures() {
-    try {
-      const document = await this.api.get("/schema/openapi.json");
-      this.dispatch({ type: "features", features: featuresOf(document) });
-    } catch {
-      // Without the schema nothing further is offered; what everybody can do works all the same.
-    }
   }
 }

@@ -77,27 +77,64 @@ async def test_a_session_is_ended_and_stays_readable(person: Person) -> None:
     assert (await person.session(session_id))["resolution"] == "solved"
 
 
-async def test_a_session_is_exported_as_json_and_as_markdown(person: Person, tmp_path: Path) -> None:
+async def exported(person: Person, item: str, folder: Path) -> Path:
+    """Choose from the menu, and give the file that comes."""
+    async with person.page.expect_download() as coming:
+        await person.menu(item)
+    download = await coming.value
+    path = folder / download.suggested_filename
+    await download.save_as(path)
+    return path
+
+
+async def test_a_session_is_exported_whole_as_json(person: Person, tmp_path: Path) -> None:
+    session_id = await person.start(name="Kept / on file")
+    await person.ask("My name is Ada.", turn=2)
+    await edit(person, 2, "My name is Grace.")
+
+    file = await exported(person, "Export as JSON", tmp_path)
+
+    assert file.name == "Kept-on-file.json"
+    kept = json.loads(file.read_text())
+    now = await person.session(session_id)
+    assert (kept["kind"], kept["session"]["id"]) == ("turnledger.session", session_id)
+    assert kept["session"]["revision"] == now["revision"] == len(kept["events"])
+    messages = [line["turn"]["user_message"] for line in kept["turns"]]
+    said = [message["text"] for message in messages if message is not None]
+    assert said == ["My name is Ada.", "My name is Grace."]
+    assert [future["ordinal"] for future in kept["discarded_futures"]] == [1]
+    ledger = await person.call("GET", f"/usage/entries?session_id={session_id}")
+    assert [entry["id"] for entry in kept["usage_entries"]] == [entry["id"] for entry in ledger["items"]]
+    assert len(kept["usage_entries"]) == 2
+
+
+async def test_a_conversation_is_exported_as_markdown(person: Person, tmp_path: Path) -> None:
     await person.start(name="Kept on file")
     await person.ask("My name is Ada.", turn=2)
     await edit(person, 2, "My name is Grace.")
 
-    async with person.page.expect_download() as as_json:
-        await person.menu("Export as JSON")
-    async with person.page.expect_download() as as_markdown:
-        await person.menu("Export as Markdown")
+    file = await exported(person, "Export as Markdown", tmp_path)
 
-    await (await as_json.value).save_as(tmp_path / "session.json")
-    await (await as_markdown.value).save_as(tmp_path / "session.md")
-    assert (await as_markdown.value).suggested_filename == "Kept-on-file.md"
-    text = (tmp_path / "session.json").read_text()
-    assert "My name is Ada." in text
-    assert "My name is Grace." in text
-    assert json.loads(text)
-    markdown = (tmp_path / "session.md").read_text()
-    assert markdown.startswith("# Kept on file\n")
-    assert "**User:**\n\nMy name is Grace." in markdown
-    assert "Ada." not in markdown.partition("## Turn 2")[2]
+    assert file.name == "Kept-on-file.md"
+    line, _, future = file.read_text().partition("# Discarded future 1")
+    assert line.startswith("# Kept on file\n")
+    assert "**User**\n\n> My name is Grace.\n" in line
+    assert "> Noted: your name is Grace." in line
+    assert "0.000288 USD" in line
+    assert "Ada" not in line.partition("## Turn 2")[2]
+    assert "> My name is Ada.\n" in future
+
+
+async def test_an_export_that_fails_is_told(person: Person) -> None:
+    person.forgiven.append("503")
+    await person.start(name="Not now")
+    await person.page.route(
+        "**/export?*", lambda route: route.fulfill(status=503, json={"detail": "Not now."})
+    )
+
+    await person.menu("Export as JSON")
+
+    await expect(person.page.get_by_role("alert")).to_have_text("Not now.")
 
 
 async def test_a_session_is_deleted_after_it_was_confirmed(person: Person) -> None:

@@ -3,7 +3,6 @@
 import { newIdempotencyKey } from "../core/api.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
 import { sinceOf } from "../model/time.js";
-import { wholeSession, writeMarkdown } from "../model/export.js";
 
 const PAGE = 40;
 const COSTS_AT_ONCE = 4;
@@ -141,20 +140,12 @@ export class Sessions {
     this.refresh();
   }
 
-  /** Read a whole session and hand it over as a file. */
-  async export(session, form) {
-    const path = `/v1/sessions/${encodeURIComponent(session.id)}`;
-    const { features } = this.panel.store.state;
-    const name = `${(session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80)}`;
-    if (form === "json" && features.exportSession) {
-      const response = await this.panel.api.open("GET", `${path}/export`);
-      download(`${name}.json`, await response.blob());
-      return;
-    }
-    const whole = await wholeSession(this.panel.api, path, { withFutures: form === "json" });
-    const text = form === "json" ? JSON.stringify(whole, null, 2) : writeMarkdown(whole);
-    const type = form === "json" ? "application/json" : "text/markdown";
-    download(`${name}.${form === "json" ? "json" : "md"}`, new Blob([text], { type }));
+  /** Hand a whole session over as a file, as the service writes it. */
+  async export(session, { format, suffix }) {
+    const path = `/v1/sessions/${encodeURIComponent(session.id)}/export?format=${format}`;
+    const response = await this.panel.api.open("GET", path);
+    const name = (session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
+    download(`${name}.${suffix}`, await response.blob());
   }
 }
 

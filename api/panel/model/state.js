@@ -1,6 +1,5 @@
 // The whole state of the panel, and what each action makes of it.
 
-import { NO_FEATURES } from "../core/features.js";
 import { reduceSession, unopened } from "./session.js";
 
 /** The state before anything is known. */
@@ -9,7 +8,6 @@ export function initialState({ key, preferences, route }) {
     key,
     signInTrouble: null,
     preferences,
-    features: NO_FEATURES,
     route,
     agents: { items: null, versions: {}, trouble: null },
     list: {
@@ -35,7 +33,6 @@ const HANDLERS = {
   "access/key": (state, { key }) => ({ ...state, key, signInTrouble: null }),
   "access/refused": (state, { trouble }) => ({ ...state, key: null, signInTrouble: trouble, open: null }),
   preferences: (state, { preferences }) => ({ ...state, preferences }),
-  features: (state, { features }) => ({ ...state, features }),
   route: (state, { route }) => ({ ...state, route, drawer: null }),
   agents: (state, { part }) => ({ ...state, agents: { ...state.agents, ...part } }),
   "agents/versions": (state, { agentId, versions }) => ({

@@ -41,13 +41,13 @@ export function App({ panel }) {
   return html`<${PanelProvider} value=${panel}>
     <div class="app" data-drawer=${state.drawer ?? ""} data-aside=${isBeside ? "" : undefined}>
       <button type="button" class="skip" onClick=${() => document.getElementById("main").focus()}>Skip to the conversation</button>
-      <${Sidebar} list=${state.list} agents=${state.agents} openId=${open?.id ?? null} features=${state.features} />
+      <${Sidebar} list=${state.list} agents=${state.agents} openId=${open?.id ?? null} />
       <main id="main" tabindex="-1">
         ${open === null ? html`<${Start} agents=${state.agents} draft=${state.drafts[""] ?? ""} />`
           : isComparing ? html`<${Compare} open=${open} ordinal=${state.route.ordinal} />`
-            : html`<${ConversationView} open=${open} agents=${state.agents} features=${state.features} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
+            : html`<${ConversationView} open=${open} agents=${state.agents} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
       </main>
-      ${isBeside && html`<${Aside} features=${state.features} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
+      ${isBeside && html`<${Aside} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
       ${state.drawer !== null && html`<button type="button" class="veil" aria-label="Close the side panel" onClick=${() => panel.dispatch({ type: "drawer", drawer: null })}></button>`}
     </div>
     <${Dialogs} dialog=${state.dialog} preferences=${state.preferences} />

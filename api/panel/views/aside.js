@@ -11,7 +11,7 @@ const TABS = [
   ["turn", "Turn"],
 ];
 
-export const Aside = memo(({ open, tab, comparing, features }) => {
+export const Aside = memo(({ open, tab, comparing }) => {
   const panel = usePanel();
   const onKeyDown = (event) => {
     const at = TABS.findIndex(([name]) => name === tab);
@@ -32,7 +32,7 @@ export const Aside = memo(({ open, tab, comparing, features }) => {
     <div class="aside-page" id="aside-page" role="tabpanel" aria-labelledby=${`tab-${tab}`} tabindex="0">
       ${tab === "futures" && html`<${Futures} futures=${open.futures} futureTurns=${open.futureTurns} points=${open.points} header=${open.header} intent=${comparing === null ? open.intent : null} comparing=${comparing} />`}
       ${tab === "money" && html`<${Money} open=${open} />`}
-      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} details=${open.details} features=${features} />`}
+      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} details=${open.details} />`}
     </div>
   </aside>`;
 });

@@ -9,11 +9,11 @@ import { SessionMenu } from "./session-menu.js";
 import { Turn, Unknown } from "./turn.js";
 import { WindowedList } from "./window.js";
 
-export const ConversationView = memo(({ open, agents, features, isOffline, isAsideOpen }) => {
+export const ConversationView = memo(({ open, agents, isOffline, isAsideOpen }) => {
   if (open.phase === "loading") return html`<div class="conversation"><div class="filling"><div class="skeleton short"></div><div class="skeleton"></div><div class="skeleton half"></div><p class="visually-hidden" role="status">Opening the session</p></div></div>`;
   if (open.phase !== "ready") return html`<${NotThere} open=${open} />`;
   return html`<div class="conversation">
-    <${Head} open=${open} agents=${agents} features=${features} isAsideOpen=${isAsideOpen} />
+    <${Head} open=${open} agents=${agents} isAsideOpen=${isAsideOpen} />
     <${Turns} open=${open} speaker=${definitionOf(open.header, agents)?.speaker ?? "assistant"} />
     <div class="foot">
       <${Notices} open=${open} isOffline=${isOffline} />
@@ -22,7 +22,7 @@ export const ConversationView = memo(({ open, agents, features, isOffline, isAsi
   </div>`;
 });
 
-function Head({ open, agents, features, isAsideOpen }) {
+function Head({ open, agents, isAsideOpen }) {
   const panel = usePanel();
   const { header, usage } = open;
   const agent = agents.items?.find((item) => item.id === header.agent.id);
@@ -38,7 +38,7 @@ function Head({ open, agents, features, isAsideOpen }) {
     <button type="button" class="quiet cost-chip" aria-label=${`Cost of this session: ${usage === null ? "loading" : showAmount(usage.cost, usage.currency)}`} title="What this session has cost" onClick=${() => panel.openAside("money")}>
       ${usage === null ? "…" : showAmount(usage.cost, usage.currency)}</button>
     <${IconButton} icon="branch" label=${isAsideOpen ? "Hide the side panel" : "Show the side panel"} aria-pressed=${String(isAsideOpen)} onClick=${() => panel.toggleAside()} />
-    <${SessionMenu} session=${header} features=${features} />
+    <${SessionMenu} session=${header} />
   </header>`;
 }
 

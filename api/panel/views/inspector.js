@@ -10,7 +10,7 @@ import { Arguments } from "./approvals.js";
 import { Call } from "./call.js";
 import { CopyButton, html, Icon, memo, useEffect, usePanel } from "./parts.js";
 
-export const Inspector = memo(({ turn, header, details, features }) => {
+export const Inspector = memo(({ turn, header, details }) => {
   const panel = usePanel();
   useEffect(() => {
     if (turn !== null) panel.inspection.read(turn);
@@ -22,7 +22,7 @@ export const Inspector = memo(({ turn, header, details, features }) => {
     <h3>Turn ${turn.position + 1} <span class="tag">${turn.state.replace("_", " ")}</span></h3>
     <${Facts} turn=${turn} />
     <${Standing} turn=${turn} before=${details.before?.[turn.id]} />
-    ${turn.steps.length > 0 && html`<h4>Steps</h4><${Steps} turn=${turn} details=${details} features=${features} />`}
+    ${turn.steps.length > 0 && html`<h4>Steps</h4><${Steps} turn=${turn} details=${details} />`}
     ${(turn.approvals ?? []).length > 0 && html`<h4>Approvals</h4><ul class="plain">${turn.approvals.map((approval) => html`<li><code>${approval.tool}</code> ${approval.decision ?? "open"}<${Arguments} value=${approval.arguments} /></li>`)}</ul>`}
     ${turn.error && html`<h4>Error</h4><${Json} value=${turn.error} label="Error" />`}
     <${Events} events=${details.events?.[turn.id]} />
@@ -46,7 +46,7 @@ function Facts({ turn }) {
   </dl>`;
 }
 
-function Steps({ turn, details, features }) {
+function Steps({ turn, details }) {
   const begun = Math.min(...turn.steps.map((step) => Date.parse(step.started_at)));
   const whole = Math.max(1, ...turn.steps.map((step) => Date.parse(step.started_at) - begun + (step.latency_ms ?? 0)));
   return html`<ol class="steps">${turn.steps.map((step) => {
@@ -57,7 +57,7 @@ function Steps({ turn, details, features }) {
         ${step.outcome !== "completed" && html`<span class="tag">${step.outcome}</span>`}
         <span class="faint">${showMilliseconds(step.latency_ms)}${step.usage ? ` · ${showAmount(step.usage.cost, step.usage.currency)}` : ""}</span></p>
       <div class="timing"><i class=${step.kind} style=${{ marginLeft: `${left}%`, width: `${width}%` }}></i></div>
-      ${features.interaction && html`<${Call} turn=${turn} step=${step} calls=${details.calls} />`}
+      <${Call} turn=${turn} step=${step} calls=${details.calls} />
     </li>`;
   })}</ol>`;
 }

@@ -6,7 +6,7 @@ import { ago, exactly } from "../model/time.js";
 import { html, Icon, IconButton, memo, Menu, useState, usePanel } from "./parts.js";
 import { SessionMenu } from "./session-menu.js";
 
-export const Sidebar = memo(({ list, agents, openId, features }) => {
+export const Sidebar = memo(({ list, agents, openId }) => {
   const panel = usePanel();
   const shown = withCost(list);
   return html`<nav class="sidebar" aria-label="Sessions">
@@ -17,7 +17,7 @@ export const Sidebar = memo(({ list, agents, openId, features }) => {
     <a class="button primary wide" href="#/"><${Icon} name="plus" />New session</a>
     <${Filters} filter=${list.filter} agents=${agents} />
     <ul class="sessions" aria-label="Sessions, newest first" aria-busy=${String(list.phase === "loading")}>
-      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} features=${features} cost=${list.costs[item.id]} />`)}
+      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} cost=${list.costs[item.id]} />`)}
     </ul>
     ${list.phase === "loading" && shown.length === 0 && html`<div class="list-empty"><div class="skeleton"></div><div class="skeleton half"></div></div>`}
     ${list.phase === "ready" && shown.length === 0 && html`<${Nothing} filter=${list.filter} hasMore=${list.nextToken !== null} />`}
@@ -26,7 +26,7 @@ export const Sidebar = memo(({ list, agents, openId, features }) => {
   </nav>`;
 });
 
-const Row = memo(({ item, agents, isOpen, features, cost }) => {
+const Row = memo(({ item, agents, isOpen, cost }) => {
   const name = item.name ?? agents.items?.find((agent) => agent.id === item.agent.id)?.name ?? "Untitled session";
   return html`<li class=${`session${isOpen ? " is-open" : ""}`}>
     <a href=${sessionHash(item.id)} aria-current=${isOpen ? "page" : undefined}>
@@ -36,7 +36,7 @@ const Row = memo(({ item, agents, isOpen, features, cost }) => {
         ${item.state === "ended" && html`<span class="tag">ended</span>`}
         <time datetime=${item.updated_at} title=${exactly(item.updated_at)}>${ago(item.updated_at)}</time></span>
     </a>
-    <${SessionMenu} session=${item} features=${features} label=${`Actions on ${name}`} />
+    <${SessionMenu} session=${item} label=${`Actions on ${name}`} />
   </li>`;
 });
 
