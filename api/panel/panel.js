@@ -6,6 +6,7 @@ import { keepPreferences } from "./core/preferences.js";
 import { explain } from "./core/problems.js";
 import { go, routeOf, sessionHash } from "./core/routes.js";
 import { createStore } from "./core/store.js";
+import { Approvals } from "./actions/approvals.js";
 import { Commands } from "./actions/commands.js";
 import { Conversation } from "./actions/conversation.js";
 import { Inspection } from "./actions/inspection.js";
@@ -13,12 +14,14 @@ import { Ledger } from "./actions/ledger.js";
 import { Sessions } from "./actions/sessions.js";
 import { initialState, isAsideOpen, reduce } from "./model/state.js";
 
+const LOOK_MS = 15_000;
 const NARROW = "(max-width: 1100px)";
 
 export class Panel {
   constructor({ key, preferences }) {
     this.store = createStore(reduce, initialState({ key, preferences, route: routeOf(location.hash) }));
     this.sessions = new Sessions(this);
+    this.approvals = new Approvals(this);
     this.conversation = null;
     this.commands = null;
     this.ledger = null;
@@ -45,7 +48,7 @@ export class Panel {
     const measure = () => this.dispatch({ type: "narrow", isNarrow: narrow.matches });
     narrow.addEventListener("change", measure);
     measure();
-    this.sessions.watch();
+    this.watch();
     this.enter();
   }
 
@@ -53,8 +56,22 @@ export class Panel {
   enter() {
     if (this.state.key === null) return;
     this.arrive();
-    this.sessions.refresh();
+    this.look();
     this.readAgents();
+  }
+
+  /** Look now and then, while someone is looking: what concerns all sessions has no stream. */
+  watch() {
+    const look = () => {
+      if (!document.hidden && this.state.key !== null) this.look();
+    };
+    addEventListener("focus", look);
+    setInterval(look, LOOK_MS);
+  }
+
+  look() {
+    this.sessions.refresh();
+    this.approvals.refresh();
   }
 
   signIn(key) {
@@ -94,7 +111,7 @@ export class Panel {
     const route = routeOf(location.hash);
     this.dispatch({ type: "route", route });
     if (this.state.key === null) return;
-    if (route.name === "start") {
+    if (route.id === undefined) {
       this.leave();
     } else if (this.state.open?.id !== route.id) {
       this.leave();
@@ -104,6 +121,8 @@ export class Panel {
       this.ledger = new Ledger(this, this.conversation);
       this.inspection = new Inspection(this, this.conversation);
       this.conversation.run();
+    } else if (route.turnId !== undefined) {
+      this.seekTurn(route.turnId);
     }
   }
 
@@ -116,11 +135,14 @@ export class Panel {
   /** The session was read for the first time. */
   opened(conversation) {
     this.readVersion(conversation.open.header.agent);
+    const { turnId } = this.state.route;
+    if (turnId !== undefined) this.seekTurn(turnId);
   }
 
   /** The open session is another than it was. */
   sessionChanged(conversation, before, after) {
     this.refreshRow(after);
+    this.approvals.sessionChanged(after);
     const ended = after.turns.filter((turn) => turn.id === before.active_turn_id).at(-1);
     if (ended?.state === "completed") this.announce(`Reply: ${ended.replies.map((reply) => reply.text).join(" ").slice(0, 400)}`);
     else if (ended?.state === "failed") this.announce("The turn failed.");
@@ -196,7 +218,15 @@ export class Panel {
   showTurn(position) {
     if (this.state.route.name === "compare") go(sessionHash(this.state.open.id));
     this.dispatch({ type: "drawer", drawer: null });
-    this.dispatch({ type: "session/focus", position, turnId: null });
+    this.dispatch({ type: "session/focus", position });
+  }
+
+  /** Bring a turn into view that is known by its id; if it asks something, its question. */
+  async seekTurn(turnId) {
+    const { conversation } = this;
+    const position = await conversation.positionOf(turnId);
+    if (position === null || this.conversation !== conversation) return;
+    this.dispatch({ type: "session/focus", position, part: ".approval" });
   }
 
   /** To the turn before or after the one that has the focus, or that is seen last. */

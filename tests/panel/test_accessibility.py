@@ -1,5 +1,7 @@
 """Everybody can use it: axe finds nothing serious in any view, light or dark; keys lead everywhere."""
 
+import itertools
+import operator
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -42,27 +44,66 @@ async def test_the_theme_is_chosen_and_remembered(person: Person) -> None:
     assert dark != light
 
 
+STOP = """() => {
+  const { activeElement: node } = document;
+  const landmark = node.closest("nav, main, aside")?.tagName.toLowerCase() ?? "none";
+  return [landmark, node.labels?.[0]?.innerText ?? node.getAttribute("aria-label") ?? node.innerText];
+}"""
+
+
 async def test_focus_goes_through_the_page_in_its_order(person: Person) -> None:
     await person.start(name="In order")
     await person.button("Skip to the conversation").focus()
-    order = []
-    for _ in range(6):
+    stops: list[tuple[str, str]] = []
+    while len(stops) < 60:
         await person.page.keyboard.press("Tab")
-        order.append(
-            await person.page.evaluate(
-                "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"
-            )
-        )
+        landmark, words = await person.page.evaluate(STOP)
+        if landmark == "none":
+            break
+        stops.append((landmark, words.split("\n")[0]))
 
-    assert order == [
+    def within(wanted: str) -> list[str]:
+        return [words for landmark, words in stops if landmark == wanted]
+
+    assert [landmark for landmark, _ in itertools.groupby(stops, key=operator.itemgetter(0))] == [
+        "nav",
+        "main",
+        "aside",
+    ]
+    assert within("nav") == [
         "Turnledger, new session",
         "Panel menu",
         "New session",
+        "Approvals",
         "Search by the beginning of the name, or by id",
         "Filters",
-        order[5],
+        "In order",
+        "Actions on In order",
     ]
-    assert order[5].startswith("In order")
+    assert within("main") == [
+        "In order",
+        "Cost of this session: $0.00",
+        "Hide the side panel",
+        "Session actions",
+        "Conversation",
+        "Run again",
+        "Rewind to the start",
+        "Copy text",
+        "Fork a new session from here",
+        "Inspect this turn",
+        "Your message",
+    ]
+    assert within("aside") == ["Futures", "Hide the side panel", "Nothing discarded yet"]
+
+
+async def test_the_skip_link_leads_past_the_list(person: Person) -> None:
+    await person.start()
+    await person.button("Skip to the conversation").focus()
+    await person.page.keyboard.press("Enter")
+
+    await person.page.keyboard.press("Tab")
+
+    assert (await person.page.evaluate(STOP))[0] == "main"
 
 
 async def test_a_menu_is_used_with_the_keyboard_and_gives_the_focus_back(person: Person) -> None:

@@ -1,5 +1,6 @@
 """A tool call that waits for a person, decided in the conversation."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -105,6 +106,58 @@ async def test_a_call_is_denied_with_a_note_for_the_model_always(waiting: Waitin
     await expect(person.turn(1).locator(".decided")).to_contain_text("refund_order denied: “Too dear.”")
     rules = await person.call("GET", "/approval-rules")
     assert [(rule["tool"], rule["action"]) for rule in rules["items"]] == [("refund_order", "deny")]
+
+
+async def test_what_waits_anywhere_is_listed_and_decided_where_it_was_asked(waiting: Waiting) -> None:
+    person, scene = await waiting(Line(text="The refund is on its way."))
+    link = person.page.get_by_role("navigation").get_by_role("link", name="Approvals")
+    async with scene.running():
+        await expect(link).to_have_text("Approvals1")
+        await expect(person.page.get_by_role("img", name="waits for an approval")).to_be_visible()
+        await person.page.get_by_role("link", name="New session").last.click()
+        await link.click()
+        item = person.page.get_by_role("article", name="refund_order in Helper")
+        await expect(item).to_contain_text("A-17")
+        await expect(item).to_contain_text("must not be made twice")
+        assert await faults(person) == []
+
+        await item.get_by_role("link", name="Decide on refund_order in Helper").click()
+
+        await expect(question(person)).to_be_focused()
+        await expect(question(person)).to_be_in_viewport(ratio=1)
+        await question(person).get_by_role("button", name="Approve").click()
+        await expect(person.turn(1)).to_contain_text("The refund is on its way.")
+    assert len(scene.tools.made) == 1
+    await link.click()
+    await person.sees("Nothing waits for a decision")
+    await expect(link).to_have_text("Approvals")
+
+
+async def test_what_others_are_asked_meanwhile_appears_in_the_list(waiting: Waiting) -> None:
+    person, scene = await waiting()
+    async with scene.running():
+        await expect(question(person)).to_be_visible()
+        await person.page.get_by_role("navigation").get_by_role("link", name="Approvals").click()
+        listed = person.page.get_by_role("list", name="Open approvals, newest first").get_by_role("article")
+        await expect(listed).to_have_count(1)
+        other = (await scene.world.session(name="Another one")).session.id
+        scene.model.lines.append(CALL)
+        await scene.world.append(other, None, "Refund that one, too.")
+        await expect_open(person, 2)
+
+        await person.page.evaluate("() => dispatchEvent(new Event('focus'))")
+
+        await expect(listed).to_have_count(2)
+        await expect(listed.first).to_contain_text("Another one")
+        await expect(person.page.locator("[aria-live=polite]")).to_have_text(
+            "A tool call waits for a decision."
+        )
+
+
+async def expect_open(person: Person, count: int) -> None:
+    """Wait until so many approvals are open."""
+    while len((await person.call("GET", "/approvals?state=open"))["items"]) < count:
+        await asyncio.sleep(0.02)
 
 
 async def test_a_waiting_turn_can_be_stopped(waiting: Waiting) -> None:

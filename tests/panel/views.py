@@ -168,6 +168,13 @@ async def _approval(person: Person) -> None:
     await question.get_by_role("button", name="Deny").scroll_into_view_if_needed()
 
 
+async def _waiting(person: Person) -> None:
+    await person.page.keyboard.press("Escape")
+    await person.page.goto(f"{person.address}/#/approvals")
+    listed = person.page.get_by_role("list", name="Open approvals, newest first")
+    await expect(listed.get_by_role("article").first).to_contain_text("Refund order A-17")
+
+
 async def _conflict(person: Person) -> None:
     await _main(person)
     await person.is_live()
@@ -261,6 +268,7 @@ VIEWS: dict[str, Show] = {
     "cost": _cost,
     "turn": _turn,
     "approval": _approval,
+    "approvals": _waiting,
     "conflict": _conflict,
     "offline": _offline,
     "online": _online,

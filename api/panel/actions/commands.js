@@ -112,6 +112,7 @@ export class Commands {
       const path = `/v1/approvals/${encodeURIComponent(approval.id)}/decision`;
       const idempotencyKey = newIdempotencyKey();
       this.conversation.apply(await this.panel.api.change("POST", path, body, { idempotencyKey }));
+      this.panel.approvals.refresh();
       this.panel.announce(decision === "approved" ? "Approved." : "Denied.");
     });
   }

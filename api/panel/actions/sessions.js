@@ -7,7 +7,6 @@ import { sinceOf } from "../model/time.js";
 const PAGE = 40;
 const COSTS_AT_ONCE = 4;
 const TYPING_MS = 180;
-const REFRESH_MS = 15_000;
 
 export class Sessions {
   constructor(panel) {
@@ -23,15 +22,6 @@ export class Sessions {
 
   dispatch(part) {
     this.panel.store.dispatch({ type: "list", part });
-  }
-
-  /** Look now and then, while someone is looking: the list has no stream of its own. */
-  watch() {
-    const look = () => {
-      if (!document.hidden && this.panel.store.state.key !== null) this.refresh();
-    };
-    addEventListener("focus", look);
-    setInterval(look, REFRESH_MS);
   }
 
   /** Narrow the list down; typing is waited for. */

@@ -24,7 +24,7 @@ export function unopened(id, draft = "") {
     intent: null, // what the person is about to do, with its preview
     undo: null, // { label, kind: "cursor" | "restore", turnId, ordinal }
     trouble: null, // what went wrong with the last command, in words
-    focus: null, // { turnId, count }: a turn to bring into view
+    focus: null, // { position, part }: a turn to bring into view, or that part of it
     inspected: null, // the turn in the inspector
     details: { events: {}, calls: {}, before: {} }, // what the inspector has read
   };
@@ -74,10 +74,8 @@ const HANDLERS = {
     open.intent === null ? open : { ...open, intent: { ...open.intent, ...part } },
   "session/undo": (open, { undo }) => ({ ...open, undo }),
   "session/trouble": (open, { trouble }) => ({ ...open, trouble }),
-  "session/focus": (open, { turnId, position }) => ({
-    ...open,
-    focus: { turnId, position, count: (open.focus?.count ?? 0) + 1 },
-  }),
+  "session/focus": (open, { position, part = null }) => ({ ...open, focus: { position, part } }),
+  "session/focused": (open, { focus }) => (open.focus === focus ? { ...open, focus: null } : open),
   "session/inspect": (open, { turnId }) => ({ ...open, inspected: turnId }),
   "session/details": (open, { kind, key, value }) => ({
     ...open,

@@ -18,6 +18,7 @@ export function initialState({ key, preferences, route }) {
       filter: { q: "", state: "", agentId: "", period: "", cost: "" },
       costs: {}, // by session: { revision, cost }
     },
+    approvals: { items: null, hasMore: false, names: {}, trouble: null }, // what waits for a decision, anywhere
     open: null,
     drafts: {}, // by session: what was being written when it was left; "" is a session to come
     dialog: null, // { kind, ... }
@@ -44,6 +45,7 @@ const HANDLERS = {
     ...state,
     list: { ...state.list, costs: { ...state.list.costs, [id]: { revision, cost } } },
   }),
+  approvals: (state, { part }) => ({ ...state, approvals: { ...state.approvals, ...part } }),
   "session/open": (state, { id }) => ({
     ...state,
     drafts: draftsOf(state),

@@ -17,8 +17,8 @@ export const Composer = memo(({ open }) => {
     current.style.height = `${Math.min(HEIGHT_MAX, current.scrollHeight)}px`;
   }, [draft]);
   useEffect(() => {
-    // On a touch screen this would bring the keyboard up before anybody asked.
-    if (matchMedia("(pointer: fine)").matches) area.current.focus();
+    // On a touch screen this would bring the keyboard up before anybody asked. Who came for a turn goes there.
+    if (matchMedia("(pointer: fine)").matches && open.focus === null) area.current.focus();
   }, [open.id]);
 
   const send = (options) => {
@@ -34,7 +34,7 @@ export const Composer = memo(({ open }) => {
       const turn = lastSaid(open.line, header.cursor);
       if (turn === null) return;
       event.preventDefault();
-      commands.dispatch({ type: "session/focus", turnId: turn.id, position: turn.position });
+      commands.dispatch({ type: "session/focus", position: turn.position, part: "textarea" });
       commands.intend({ kind: "edit", turnId: turn.id, position: turn.position, text: turn.user_message.text });
     }
   };

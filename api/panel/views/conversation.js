@@ -66,7 +66,7 @@ function Turns({ open, speaker }) {
       revision=${isMeant ? header.revision : null} />`;
   };
   return html`<${WindowedList} count=${line.count} label="Conversation" focus=${open.focus} isBusy=${header.active_turn_id !== null}
-    draw=${draw} onRange=${(first, end) => conversation?.ensure(first, end)}
+    onFocused=${(focus) => conversation?.dispatch({ type: "session/focused", focus })} draw=${draw} onRange=${(first, end) => conversation?.ensure(first, end)}
     footer=${html`<${Foot} open=${open} />`} />`;
 }
 

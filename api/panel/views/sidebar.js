@@ -6,18 +6,21 @@ import { ago, exactly } from "../model/time.js";
 import { html, Icon, IconButton, memo, Menu, useState, usePanel } from "./parts.js";
 import { SessionMenu } from "./session-menu.js";
 
-export const Sidebar = memo(({ list, agents, openId }) => {
+export const Sidebar = memo(({ list, agents, openId, approvals, isAtApprovals }) => {
   const panel = usePanel();
   const shown = withCost(list);
+  const asking = new Set((approvals.items ?? []).map((approval) => approval.session_id));
   return html`<nav class="sidebar" aria-label="Sessions">
     <div class="brand">
       <a href="#/" aria-label="Turnledger, new session"><img src=${new URL("../icon.svg", import.meta.url).pathname} alt="" width="26" height="26" /><span>Turnledger</span></a>
       <${PanelMenu} />
     </div>
     <a class="button primary wide" href="#/"><${Icon} name="plus" />New session</a>
+    <a class="approvals-link" href="#/approvals" aria-current=${isAtApprovals ? "page" : undefined}><${Icon} name="ask" />Approvals
+      ${approvals.items?.length > 0 && html`<span class="count" aria-label=${`${approvals.items.length} open`}>${approvals.items.length}${approvals.hasMore ? "+" : ""}</span>`}</a>
     <${Filters} filter=${list.filter} agents=${agents} />
     <ul class="sessions" aria-label="Sessions, newest first" aria-busy=${String(list.phase === "loading")}>
-      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} cost=${list.costs[item.id]} />`)}
+      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} isAsking=${asking.has(item.id)} cost=${list.costs[item.id]} />`)}
     </ul>
     ${list.phase === "loading" && shown.length === 0 && html`<div class="list-empty"><div class="skeleton"></div><div class="skeleton half"></div></div>`}
     ${list.phase === "ready" && shown.length === 0 && html`<${Nothing} filter=${list.filter} hasMore=${list.nextToken !== null} />`}
@@ -26,11 +29,11 @@ export const Sidebar = memo(({ list, agents, openId }) => {
   </nav>`;
 });
 
-const Row = memo(({ item, agents, isOpen, cost }) => {
+const Row = memo(({ item, agents, isOpen, isAsking, cost }) => {
   const name = item.name ?? agents.items?.find((agent) => agent.id === item.agent.id)?.name ?? "Untitled session";
   return html`<li class=${`session${isOpen ? " is-open" : ""}`}>
     <a href=${sessionHash(item.id)} aria-current=${isOpen ? "page" : undefined}>
-      <span class=${`session-name${item.name === null ? " untitled" : ""}`}>${item.active_turn_id !== null && html`<i class="running" role="img" aria-label="running"></i>`}${name}</span>
+      <span class=${`session-name${item.name === null ? " untitled" : ""}`}>${item.active_turn_id !== null && html`<i class=${isAsking ? "running asking" : "running"} role="img" aria-label=${isAsking ? "waits for an approval" : "running"}></i>`}${name}</span>
       <span class="session-facts"><span>${counted(item.turn_count, "turn")}</span>
         ${cost && html`<span>${showAmount(cost.cost)}</span>`}
         ${item.state === "ended" && html`<span class="tag">ended</span>`}
