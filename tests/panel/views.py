@@ -14,7 +14,16 @@ from typing import Any
 
 from playwright.async_api import Browser, expect
 
-from api.agents.definition import ApprovalMode, HttpCall, Tool, ToolEffect
+from api.agents.definition import (
+    ApprovalMode,
+    HttpCall,
+    Node,
+    Tool,
+    ToolEffect,
+    Transition,
+    Variable,
+    VariableType,
+)
 from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import open_pool
@@ -95,7 +104,20 @@ async def prepared(person: Person, provider: FakeProvider) -> None:
     ask = {"text": "The lamp of order A-17 arrived broken. Please refund it."}
     provider.plans.append(Plan(text="I am sorry to hear that. A refund needs a colleague.", calls=(_CALL,)))
     await person.call("POST", f"/sessions/{asking['id']}/messages", ask, If_Match="*")
-    person.notes = {"asking": asking["id"], "main": main["id"], "ended": ended["id"], "failed": failed["id"]}
+    clinic = await add_agent(
+        person.world, "Clinic", model="openai:gpt-4o-mini", speaker="Clinic", nodes=_NODES
+    )
+    booking = await person.call("POST", "/sessions", {"agent_id": clinic, "name": "A day at the clinic"})
+    provider.plans += _BOOKING
+    coming = {"text": "I am Ada, 36, and would like to come."}
+    await person.call("POST", f"/sessions/{booking['id']}/messages", coming, If_Match="*")
+    person.notes = {
+        "asking": asking["id"],
+        "booking": booking["id"],
+        "main": main["id"],
+        "ended": ended["id"],
+        "failed": failed["id"],
+    }
     await person.arrive()
 
 
@@ -159,6 +181,12 @@ async def _turn(person: Person) -> None:
     await _main(person)
     await person.act(2, "Inspect this turn")
     await expect(person.page.get_by_role("heading", name="Turn 2")).to_be_visible()
+
+
+async def _nodes(person: Person) -> None:
+    await _at(person, f"#/sessions/{person.notes['booking']}")
+    await person.act(1, "Inspect this turn")
+    await expect(person.page.get_by_role("table", name="Node and variables")).to_contain_text("36")
 
 
 async def _approval(person: Person) -> None:
@@ -267,6 +295,7 @@ VIEWS: dict[str, Show] = {
     "compare": _compare,
     "cost": _cost,
     "turn": _turn,
+    "nodes": _nodes,
     "approval": _approval,
     "approvals": _waiting,
     "conflict": _conflict,
@@ -293,6 +322,21 @@ _REFUND = Tool(
     http=HttpCall(method="POST", url="https://shop.example/refunds", body={"order": "{{arguments.order}}"}),
     effect=ToolEffect.ONCE,
     approval=ApprovalMode.ALWAYS,
+)
+
+_NODES = (
+    Node(
+        name="start",
+        instructions="Find out who they are and what they want.",
+        transitions=(Transition(to="booking", label="book", condition="They want to come."),),
+        extraction=(Variable(name="name"), Variable(name="age", type=VariableType.INTEGER)),
+    ),
+    Node(name="booking", instructions="Find a day for {{name}}."),
+)
+_BOOKING = (
+    Plan(text="Gladly. One moment, please.", calls=(PlannedCall(name="book"),)),
+    Plan(text='{"name": "Ada", "age": 36}'),
+    Plan(text="Which day suits you, Ada?"),
 )
 
 _TOLD = "You are a guide to this panel. Answer in a few words, and show what you mean."

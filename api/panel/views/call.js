@@ -4,19 +4,20 @@
 import { counted } from "../model/money.js";
 import { html, usePanel, useState } from "./parts.js";
 
-/** The details of a step, behind a button. A tool's are told with the model call that asked for it. */
-export function Call({ turn, step, calls }) {
+/** The details of a step, behind a button beside its figures. A tool's are told with the model call that asked for it. */
+export function Call({ turn, step, calls, figures }) {
   const panel = usePanel();
   const [isOpen, setOpen] = useState(false);
   const isTool = step.kind === "tool";
   const source = isTool ? askedBy(turn, step) : step;
-  if (source === null) return null;
   const toggle = () => {
     setOpen(!isOpen);
     if (!isOpen) panel.inspection.readCall(source.id);
   };
   const words = isTool ? "Arguments and result" : "Prompt and answer";
-  return html`<button type="button" class="link" aria-expanded=${String(isOpen)} onClick=${toggle}>${words}</button>
+  return html`<div class="step-foot">
+      ${source !== null && html`<button type="button" class="link" aria-expanded=${String(isOpen)} onClick=${toggle}>${words}</button>`}
+      <span class="figures">${figures}</span></div>
     ${isOpen && html`<${Opened} step=${step} isTool=${isTool} detail=${calls[source.id]} />`}`;
 }
 

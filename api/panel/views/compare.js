@@ -80,7 +80,7 @@ function Side({ turn, said, answered, kind, none, isOut = false }) {
     ${turn.user_message !== null && html`<p class="said-words"><${Words} pieces=${said} kind=${kind} /></p>`}
     ${turn.replies.length > 0 && html`<p class="reply-words"><${Words} pieces=${answered} kind=${kind} /></p>`}
     ${turn.state !== "completed" && html`<p><span class="tag">${turn.state}</span> ${turn.error?.message ?? ""}</p>`}
-    <p class="faint side-foot">${turn.usage === null ? "no call" : html`${showAmount(turn.usage.cost, turn.usage.currency)} · ${counted(turn.usage.input_tokens + turn.usage.output_tokens, "token")}`} · ${showMilliseconds(latencyOf(turn))}
+    <p class="faint side-foot"><span>${turn.usage === null ? "no call" : html`${showAmount(turn.usage.cost, turn.usage.currency)} · ${counted(turn.usage.input_tokens + turn.usage.output_tokens, "token")}`} · ${showMilliseconds(latencyOf(turn))}</span>
       <${IconButton} icon="inspect" label=${`Inspect turn ${turn.position + 1} of ${kind === "left" ? "the future" : "the line"}`} onClick=${() => panel.inspect(turn.id)} /></p>
   </div>`;
 }

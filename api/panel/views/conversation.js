@@ -37,7 +37,7 @@ function Head({ open, agents, isAsideOpen }) {
     <${Link} connection=${open.connection} state=${header.state} />
     <button type="button" class="quiet cost-chip" aria-label=${`Cost of this session: ${usage === null ? "loading" : showAmount(usage.cost, usage.currency)}`} title="What this session has cost" onClick=${() => panel.openAside("money")}>
       ${usage === null ? "…" : showAmount(usage.cost, usage.currency)}</button>
-    <${IconButton} icon="branch" label=${isAsideOpen ? "Hide the side panel" : "Show the side panel"} aria-pressed=${String(isAsideOpen)} onClick=${() => panel.toggleAside()} />
+    <${IconButton} icon="beside" label=${isAsideOpen ? "Hide the side panel" : "Show the side panel"} aria-pressed=${String(isAsideOpen)} onClick=${() => panel.toggleAside()} />
     <${SessionMenu} session=${header} />
   </header>`;
 }

@@ -54,10 +54,10 @@ function Steps({ turn, details }) {
     const width = Math.min(100 - left, Math.max(1, ((step.latency_ms ?? 0) / whole) * 100));
     return html`<li key=${step.id}>
       <p><strong>${step.kind === "tool" ? (step.tool ?? "tool") : "model"}</strong> ${step.model && html`<code>${step.model}</code>`}
-        ${step.outcome !== "completed" && html`<span class="tag">${step.outcome}</span>`}
-        <span class="faint">${showMilliseconds(step.latency_ms)}${step.usage ? ` · ${showAmount(step.usage.cost, step.usage.currency)}` : ""}</span></p>
+        ${step.outcome !== "completed" && html`<span class="tag">${step.outcome}</span>`}</p>
       <div class="timing"><i class=${step.kind} style=${{ marginLeft: `${left}%`, width: `${width}%` }}></i></div>
-      <${Call} turn=${turn} step=${step} calls=${details.calls} />
+      <${Call} turn=${turn} step=${step} calls=${details.calls}
+        figures=${`${showMilliseconds(step.latency_ms)}${step.usage ? ` · ${showAmount(step.usage.cost, step.usage.currency)}` : ""}`} />
     </li>`;
   })}</ol>`;
 }

@@ -148,8 +148,8 @@ export class WindowedList extends Component {
         </div>
         <div class="feed-foot" ref=${(node) => { this.footer = node ?? this.footer; }}>${footer}</div>
       </div>
-      ${!isAtEnd && html`<button type="button" class="to-end" onClick=${() => { this.isAtEnd = true; this.aim = null; this.toEnd(); this.lookAgain(); }}>
-        <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 3v10M4 9l4 4 4-4" /></svg>Newest</button>`}
+      ${!isAtEnd && html`<button type="button" class="to-end" aria-label="Newest" title="Newest" onClick=${() => { this.isAtEnd = true; this.aim = null; this.toEnd(); this.lookAgain(); }}>
+        <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 3v10M4 9l4 4 4-4" /></svg></button>`}
     </div>`;
   }
 }
