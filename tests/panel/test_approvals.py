@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from api.agents.definition import ApprovalMode, Definition, Tool, ToolEffect
+from api.doorbell import Doorbell
 from db.pool import Pool, open_pool
 from tests.e2e.services import ServiceProcess, serving
 from tests.panel.axe import faults
@@ -27,7 +28,7 @@ Waiting = Callable[..., Awaitable[tuple[Person, Stage]]]
 @pytest.fixture(scope="module")
 async def idle(
     new_database: NewDatabase, run_folder: Path, worker_id: str
-) -> AsyncIterator[tuple[ServiceProcess, Pool]]:
+) -> AsyncIterator[tuple[ServiceProcess, Pool, str]]:
     """A service that runs no turns, and its database: they run beside it, with tools of the test."""
     async with new_database("approvals") as dsn, await open_pool(dsn, size_max=10) as pool:
         environ = {
@@ -37,18 +38,21 @@ async def idle(
         }
         with serving(run_folder / f"panel-approvals-{worker_id}", environ=environ) as service:
             service.wait_until_ready()
-            yield service, pool
+            yield service, pool, dsn
 
 
 @pytest.fixture
-async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool]) -> AsyncIterator[Waiting]:
+async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool, str]) -> AsyncIterator[Waiting]:
     """A person in a session whose turn waits for them."""
-    service, pool = idle
+    service, pool, dsn = idle
     context = await browser.new_context(**DESK)
     people: list[Person] = []
+    bells: list[asyncio.Task[None]] = []
 
     async def make(*lines: Line) -> tuple[Person, Stage]:
         scene = await stage(pool, AGENT, CALL, *lines)
+        # As between processes: nobody has to look by the clock.
+        bells.append(asyncio.create_task(Doorbell(scene.world.hub, dsn).keep()))
         world = scene.world
         key = (await world.store.access.create_key(world.organization_id, name="panel")).secret
         people.append(await person_in(context, service.address, key, world))
@@ -58,6 +62,9 @@ async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool]) -> AsyncI
 
     yield make
     await context.close()
+    for bell in bells:
+        bell.cancel()
+    await asyncio.gather(*bells, return_exceptions=True)
     assert [person.unforgiven for person in people] == [[]]
 
 

@@ -84,7 +84,7 @@ async def test_tokens_appear_while_the_turn_is_running(
     person: Person, world: World, provider: FakeProvider
 ) -> None:
     await add_agent(world, "Talker", speaker="Talker")
-    provider.plans.append(Plan(text="The first words " + "and more words " * 20 + "come.", delay_ms=60))
+    provider.plans.append(Plan(text="The first words " + "and more words " * 12 + "come.", delay_ms=60))
     await person.start(agent="Talker")
 
     await person.say("Tell me something.")
