@@ -1,14 +1,17 @@
 """The list of sessions: search, filters, rename, end, export, delete; on narrow screens too."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from playwright.async_api import Locator, expect
 
+from db.pool import Pool
 from tests.factories import World
 from tests.panel.agents import add_agent
 from tests.panel.person import Person
 from tests.panel.test_futures import edit
+from tests.providers.server import FakeProvider, Plan
 
 
 def rows(person: Person) -> Locator:
@@ -16,7 +19,7 @@ def rows(person: Person) -> Locator:
     return person.page.get_by_role("list", name="Sessions, newest first").get_by_role("listitem")
 
 
-async def test_the_list_is_searched_and_filtered(person: Person, world: World) -> None:
+async def test_the_list_is_searched_and_filtered(person: Person, world: World, panel_pool: Pool) -> None:
     other = await add_agent(world, "Other", model="scripted:echo")
     helper = (await person.call("GET", "/agents"))["items"][-1]["id"]
     await person.call("POST", "/sessions", {"agent_id": helper, "name": "Alpha"})
@@ -44,10 +47,38 @@ async def test_the_list_is_searched_and_filtered(person: Person, world: World) -
     await person.page.locator("#filters").get_by_label("Agent").select_option(label="Other")
     await expect(rows(person)).to_contain_text(["Gamma"])
     await person.button("Clear filters").click()
-    await person.page.get_by_label("Active").select_option("hour")
     await expect(rows(person)).to_have_count(3)
-    await person.page.get_by_label("Cost").select_option("0.001")
-    await expect(rows(person)).to_have_count(0)
+    await panel_pool.execute(AGED, beta["id"].removeprefix("ses_"))
+    await person.page.get_by_label("Active").select_option("day")
+    await expect(rows(person)).to_have_count(2)
+    await person.page.get_by_label("Active").select_option("week")
+    await expect(rows(person)).to_have_count(3)
+
+
+AGED = "UPDATE sessions SET active_hour = active_hour - interval '3 days' WHERE id = $1::uuid"
+
+
+async def test_dear_sessions_are_found_however_far_down_the_list(
+    person: Person, world: World, provider: FakeProvider
+) -> None:
+    agent = await add_agent(world, "Priced", model="openai:gpt-4o-mini")
+    provider.plans.append(Plan(text="A long answer.", input_tokens=1_000_000))
+    dear = await person.call("POST", "/sessions", {"agent_id": agent, "name": "A dear one"})
+    await person.call("POST", f"/sessions/{dear['id']}/messages", {"text": "Go on."}, If_Match="*")
+    # More than a page of others, which cost nothing.
+    await asyncio.gather(*(world.session(name=f"Cheap {number}") for number in range(45)))
+    await person.arrive()
+    await expect(rows(person)).to_have_count(40)
+    await expect(rows(person).filter(has_text="A dear one")).to_have_count(0)
+
+    await person.button("Filters").click()
+    await person.page.get_by_label("Cost").select_option("0.1")
+
+    await expect(rows(person)).to_have_count(1)
+    await expect(rows(person)).to_contain_text("A dear one")
+    await expect(rows(person)).to_contain_text("$0.15")
+    await person.page.get_by_label("Cost").select_option("1")
+    await person.sees("No session is like that.")
 
 
 async def test_a_session_is_renamed_from_its_title(person: Person) -> None:

@@ -2,10 +2,13 @@
 
 import { newIdempotencyKey } from "../core/api.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
+import { isAtLeast } from "../model/money.js";
 import { sinceOf } from "../model/time.js";
 
 const PAGE = 40;
 const COSTS_AT_ONCE = 4;
+const FOUND_MIN = 12;
+const SEARCHED_MAX = 400;
 const TYPING_MS = 180;
 
 export class Sessions {
@@ -48,7 +51,7 @@ export class Sessions {
         phase: "ready",
         trouble: null,
       });
-      this.readCosts();
+      await this.readCosts();
     } catch (error) {
       if (asked !== this.wanted) return;
       if (!(error instanceof NoAnswer || error instanceof Problem)) throw error;
@@ -62,7 +65,7 @@ export class Sessions {
     try {
       const page = await this.read(this.list.nextToken);
       this.dispatch({ items: [...this.list.items, ...page.items], nextToken: page.next_page_token });
-      this.readCosts();
+      await this.readCosts();
     } catch (error) {
       this.dispatch({ trouble: explain(error) });
     }
@@ -82,7 +85,8 @@ export class Sessions {
 
   /** What the sessions have cost, which their list does not say: asked for only while it is filtered by. */
   async readCosts() {
-    if (this.list.filter.cost === "") return;
+    const { filter } = this.list;
+    if (filter.cost === "") return;
     const missing = this.list.items.filter((item) => this.list.costs[item.id]?.revision !== item.revision);
     const next = async () => {
       for (let item = missing.shift(); item !== undefined; item = missing.shift()) {
@@ -94,6 +98,10 @@ export class Sessions {
       }
     };
     await Promise.all(Array.from({ length: COSTS_AT_ONCE }, next));
+    // The dear ones may stand far below; looked for until some are found, or it has been enough.
+    const isDone = this.list.nextToken === null || this.list.items.length >= SEARCHED_MAX;
+    const found = withCost(this.list).length;
+    if (this.list.filter === filter && !isDone && found < FOUND_MIN) await this.more();
   }
 
   /** Open a session; gives its id. */
@@ -137,6 +145,12 @@ export class Sessions {
     const name = (session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
     download(`${name}.${suffix}`, await response.blob());
   }
+}
+
+/** The sessions that cost enough; those whose cost is not known yet are left out until it is. */
+export function withCost({ items, costs, filter }) {
+  if (filter.cost === "") return items;
+  return items.filter((item) => costs[item.id]?.cost != null && isAtLeast(costs[item.id].cost, filter.cost));
 }
 
 function download(name, blob) {

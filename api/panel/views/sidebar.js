@@ -1,6 +1,7 @@
 // The list of sessions, with what narrows it down.
 
-import { isAtLeast, counted, showAmount } from "../model/money.js";
+import { withCost } from "../actions/sessions.js";
+import { counted, showAmount } from "../model/money.js";
 import { sessionHash } from "../core/routes.js";
 import { ago, exactly } from "../model/time.js";
 import { html, Icon, IconButton, memo, Menu, useState, usePanel } from "./parts.js";
@@ -82,10 +83,4 @@ function PanelMenu() {
     { icon: "file", label: "The API", act: () => window.open("/schema", "_blank", "noopener") },
     { icon: "close", label: "Sign out", act: () => panel.signOut() },
   ]} />`;
-}
-
-/** The sessions that cost enough; those whose cost is not known yet are left out until it is. */
-function withCost({ items, costs, filter }) {
-  if (filter.cost === "") return items;
-  return items.filter((item) => costs[item.id]?.cost != null && isAtLeast(costs[item.id].cost, filter.cost));
 }
