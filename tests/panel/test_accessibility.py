@@ -12,20 +12,33 @@ from tests.panel.person import Person
 from tests.panel.views import VIEWS, prepared
 from tests.providers.server import FakeProvider
 
+WIDE = {"width": 1360, "height": 860}
+NARROW = {"width": 390, "height": 844}
+TOO_WIDE = """() => {
+  const scrolled = ".scroller, .aside-page, .compare-scroll, .waiting-scroll, .sessions, .start, dialog";
+  const places = [document.documentElement, ...document.querySelectorAll(scrolled)];
+  return places.filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.className || "page");
+}"""
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious_in_any_view(
-    new_person: Callable[..., Awaitable[Person]], provider: FakeProvider, scheme: str
+
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)])
+async def test_every_view_fits_its_screen_and_axe_finds_nothing_serious_in_it(
+    new_person: Callable[..., Awaitable[Person]],
+    provider: FakeProvider,
+    scheme: str,
+    viewport: dict[str, int],
 ) -> None:
-    person = await new_person(color_scheme=scheme, reduced_motion="reduce")
+    person = await new_person(color_scheme=scheme, reduced_motion="reduce", viewport=viewport)
     person.forgiven += ["404", "412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
     await prepared(person, provider)
 
     found = {}
     for name, show in VIEWS.items():
         await show(person)
-        if serious := await faults(person):
-            found[name] = serious
+        serious = await faults(person)
+        too_wide = await person.page.evaluate(TOO_WIDE)
+        if serious or too_wide:
+            found[name] = (serious, too_wide)
 
     assert found == {}
 
