@@ -23,7 +23,12 @@ from tests.providers.server import FakeProvider
 expect.set_options(timeout=WAIT_MS)
 
 NewDatabase = Callable[[str], AbstractAsyncContextManager[str]]
-DESK: dict[str, Any] = {"viewport": {"width": 1360, "height": 860}, "color_scheme": "light"}
+DESK: dict[str, Any] = {
+    "viewport": {"width": 1360, "height": 860},
+    "color_scheme": "light",
+    # What moves is waited for before it is clicked.
+    "reduced_motion": "reduce",
+}
 DEMO = demo_agents(Settings())["Demo on scripted:demo"]
 
 
@@ -140,6 +145,7 @@ async def person(new_person: Callable[..., Awaitable[Person]]) -> Person:
 
 async def _leave(person: Person) -> None:
     """Close a tab of the shared browser, and forget what it preferred."""
-    await person.page.goto(f"{person.address}/panel/-/icon.svg")
+    if not person.page.url.startswith(person.address):
+        await person.page.goto(f"{person.address}/panel/-/icon.svg")
     await person.page.evaluate("() => localStorage.clear()")
     await person.page.close()

@@ -53,7 +53,7 @@ class Person:
 
     async def arrive(self, hash_path: str = "") -> None:
         """Open the printed address; then, if asked, a place in the panel."""
-        await self.page.goto(f"{self.address}/#key={self.key}")
+        await self.page.goto(f"{self.address}/#key={self.key}", wait_until="commit")
         await self.page.get_by_role("heading", name="New session").wait_for()
         if hash_path:
             await self.page.goto(f"{self.address}/{hash_path}")
@@ -102,7 +102,6 @@ class Person:
 
     async def act(self, number: int, action: str) -> None:
         """Use one of the actions below a turn."""
-        await self.turn(number).hover()
         await self.turn(number).get_by_role("button", name=action, exact=True).click()
 
     @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, BrowserContext, Locator, expect
 
 from api.agents.definition import ApprovalMode, Definition, Tool, ToolEffect
 from api.doorbell import Doorbell
@@ -41,11 +41,18 @@ async def idle(
             yield service, pool, dsn
 
 
+@pytest.fixture(scope="module")
+async def desk(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser that has the panel's files of that service already."""
+    context = await browser.new_context(**DESK)
+    yield context
+    await context.close()
+
+
 @pytest.fixture
-async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool, str]) -> AsyncIterator[Waiting]:
+async def waiting(desk: BrowserContext, idle: tuple[ServiceProcess, Pool, str]) -> AsyncIterator[Waiting]:
     """A person in a session whose turn waits for them."""
     service, pool, dsn = idle
-    context = await browser.new_context(**DESK)
     people: list[Person] = []
     bells: list[asyncio.Task[None]] = []
 
@@ -55,13 +62,13 @@ async def waiting(browser: Browser, idle: tuple[ServiceProcess, Pool, str]) -> A
         bells.append(asyncio.create_task(Doorbell(scene.world.hub, dsn).keep()))
         world = scene.world
         key = (await world.store.access.create_key(world.organization_id, name="panel")).secret
-        people.append(await person_in(context, service.address, key, world))
+        people.append(await person_in(desk, service.address, key, world))
         await people[0].open(scene.session_id)
         await people[0].say("Please refund order A-17.")
         return people[0], scene
 
     yield make
-    await context.close()
+    await people[0].page.close()
     for bell in bells:
         bell.cancel()
     await asyncio.gather(*bells, return_exceptions=True)

@@ -179,7 +179,7 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_stream_is_healed(
     folder = run_folder / f"panel-restart-{worker_id}"
     # The turn runs elsewhere: only the server that the panel speaks to goes away, and comes back.
     api = {**service_environ, "TURNLEDGER_RUNNERS": "0", "TURNLEDGER_SHUTDOWN_GRACE_SECONDS": "1"}
-    provider.plans.append(Plan(text="Before. " + "on and on " * 60 + "After.", delay_ms=40))
+    provider.plans.append(Plan(text="Before. " + "on and on " * 45 + "After.", delay_ms=40))
     with serving(folder, environ=api) as first:
         await asyncio.to_thread(first.wait_until_ready)
         person = await new_person(address=first.address)
