@@ -168,6 +168,25 @@ async def test_what_others_are_asked_meanwhile_appears_in_the_list(waiting: Wait
         )
 
 
+async def test_who_decides_second_is_told_and_nothing_happens_twice(waiting: Waiting) -> None:
+    person, scene = await waiting(Line(text="The refund is on its way."))
+    person.forgiven += ["409", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
+    async with scene.running():
+        await expect(question(person)).to_be_visible()
+        async with person.hearing_nothing():
+            (open_one,) = (await person.call("GET", "/approvals?state=open"))["items"]
+            approve = {"decision": "approved", "arguments_digest": open_one["arguments_digest"]}
+            await person.call("POST", f"/approvals/{open_one['id']}/decision", approve)
+
+            await question(person).get_by_role("button", name="Deny").click()
+
+            await expect(person.page.get_by_role("alert")).to_contain_text("Somebody else has decided this")
+        await expect(person.turn(1)).to_contain_text("The refund is on its way.")
+    await expect(question(person)).to_have_count(0)
+    await expect(person.turn(1).locator(".decided")).to_contain_text("refund_order approved")
+    assert len(scene.tools.made) == 1
+
+
 async def expect_open(person: Person, count: int) -> None:
     """Wait until so many approvals are open."""
     while len((await person.call("GET", "/approvals?state=open"))["items"]) < count:

@@ -102,7 +102,7 @@ async def test_a_session_is_ended_and_stays_readable(person: Person) -> None:
 
     await person.page.get_by_role("dialog").get_by_role("button", name="End session").click()
 
-    await person.sees("This session has ended: solved")
+    await person.sees("This session has ended: solved. It stays readable.")
     await expect(person.composer).to_have_count(0)
     await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
     assert (await person.session(session_id))["resolution"] == "solved"

@@ -236,7 +236,7 @@ async def _online(person: Person) -> None:
 
 async def _ended(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['ended']}")
-    await person.sees("This session has ended: solved")
+    await person.sees("This session has ended: solved.")
 
 
 async def _failed(person: Person) -> None:

@@ -251,7 +251,7 @@ export class Commands {
     } catch (error) {
       if (this.conversation.closing.signal.aborted) return;
       const isStale = error instanceof Problem && error.isStale;
-      const trouble = isStale ? "The session has changed meanwhile; nothing was done. Look, and try again." : explain(error);
+      const trouble = isStale ? "The session has changed meanwhile; nothing was done. Look, and try again." : (MEANWHILE[error.code] ?? explain(error));
       this.dispatch({ type: "session/trouble", trouble });
       this.conversation.sync();
     }
@@ -282,6 +282,13 @@ export class Commands {
     this.dispatch({ type: "session/draft", text: sending.text });
   }
 }
+
+/** What has happened to a question while somebody was about to answer it. */
+const MEANWHILE = {
+  "approval-decided": "Somebody else has decided this meanwhile; what they decided stands.",
+  "approval-closed": "The turn has ended meanwhile; there is nothing to decide any more.",
+  "approval-expired": "The time to decide is over; it counts as denied.",
+};
 
 const PREVIEWS = {
   rewind: ({ turnId }) => ["/rewind-preview", turnId === null ? { to: "start" } : { turn_id: turnId }],

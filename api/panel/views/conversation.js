@@ -32,7 +32,7 @@ function Head({ open, agents, isAsideOpen }) {
     <div class="head-words">
       <h1><button type="button" class="title" title="Rename" onClick=${() => panel.dispatch({ type: "dialog", dialog: { kind: "rename", session: header } })}>${header.name ?? agent?.name ?? "Untitled session"}</button></h1>
       <p>${agent?.name ?? "Agent"} <span class="faint">version ${header.agent.version}${definition ? ` · ${definition.model}` : ""}</span>
-        ${header.state === "ended" && html`<span class="tag">ended</span>`}</p>
+        ${header.state === "ended" && html` <span class="tag">ended</span>`}</p>
     </div>
     <${Link} connection=${open.connection} state=${header.state} />
     <button type="button" class="quiet cost-chip" aria-label=${`Cost of this session: ${usage === null ? "loading" : showAmount(usage.cost, usage.currency)}`} title="What this session has cost" onClick=${() => panel.openAside("money")}>
@@ -80,7 +80,8 @@ function Foot({ open }) {
       <button type="button" onClick=${() => moveForward(open, commands)}>Move forward to the end</button>
     </div>`}
     ${sending !== null && html`<div class="turn sending"><div class="turn-number"></div><div class="turn-body"><div class="said"><p>${sending.text}</p></div></div></div>`}
-    ${header.turn_count === 0 && sending === null && html`<div class="empty"><h2>Say the first word</h2><p>The agent answers as soon as you write. Every turn can be taken back, edited and run again.</p></div>`}`;
+    ${header.turn_count === 0 && header.state === "ended" && html`<div class="empty"><h2>Nothing was said</h2><p>This session ended before its first turn.</p></div>`}
+    ${header.turn_count === 0 && header.state === "open" && sending === null && html`<div class="empty"><h2>Say the first word</h2><p>The agent answers as soon as you write. Every turn can be taken back, edited and run again.</p></div>`}`;
 }
 
 function moveForward(open, commands) {
@@ -90,7 +91,7 @@ function moveForward(open, commands) {
 
 function Ended({ header, draft }) {
   const panel = usePanel();
-  return html`<div class="ended"><p>This session has ended${header.resolution ? `: ${header.resolution}` : "."} It stays readable.</p>
+  return html`<div class="ended"><p>This session has ended${header.resolution ? `: ${header.resolution.replace(/\.$/, "")}` : ""}. It stays readable.</p>
     <button type="button" onClick=${() => panel.startWith(draft)}>New session</button></div>`;
 }
 
