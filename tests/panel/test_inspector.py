@@ -71,6 +71,11 @@ async def test_node_and_variables_are_shown_before_and_after_a_turn(
 
     await person.act(1, "Inspect this turn")
     await expect(standing(person)).to_have_text(["nodestartbooking", "name–Ada", "age–36"])
+    await person.button("Prompt and answer").nth(1).click()
+    call = person.page.locator(".call")
+    await expect(call).to_contain_text("Made for: extraction, in node start.")
+    await expect(call.get_by_label("Schema of the answer")).to_contain_text('"age"')
+    await expect(call.get_by_label("Answer", exact=True)).to_have_text('{"name": "Ada", "age": 36}')
 
     # A turn that changed nothing shows what stood there all along.
     await person.act(2, "Inspect this turn")

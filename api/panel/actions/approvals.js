@@ -54,8 +54,9 @@ export class Approvals {
     const missing = new Set(items.map((approval) => approval.session_id).filter((id) => !listed.has(id) && !(id in this.known.names)));
     for (const id of missing) {
       const path = `/v1/sessions/${encodeURIComponent(id)}`;
-      const session = await this.panel.api.get(path, { last_turns: 0 });
-      this.dispatch({ names: { ...this.known.names, [id]: session.name } });
+      // It may have been deleted meanwhile; then its approvals are gone with the next look.
+      const session = await this.panel.api.get(path, { last_turns: 0 }).catch(() => null);
+      this.dispatch({ names: { ...this.known.names, [id]: session?.name ?? null } });
     }
   }
 }

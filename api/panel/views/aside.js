@@ -32,7 +32,7 @@ export const Aside = memo(({ open, tab, comparing }) => {
     <div class="aside-page" id="aside-page" role="tabpanel" aria-labelledby=${`tab-${tab}`} tabindex="0">
       ${tab === "futures" && html`<${Futures} futures=${open.futures} futureTurns=${open.futureTurns} points=${open.points} header=${open.header} intent=${comparing === null ? open.intent : null} comparing=${comparing} />`}
       ${tab === "money" && html`<${Money} open=${open} />`}
-      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} details=${open.details} />`}
+      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} details=${open.details} isLive=${open.connection.state === "live"} />`}
     </div>
   </aside>`;
 });

@@ -10,11 +10,12 @@ import { Arguments } from "./approvals.js";
 import { Call } from "./call.js";
 import { CopyButton, html, Icon, memo, useEffect, usePanel } from "./parts.js";
 
-export const Inspector = memo(({ turn, header, details }) => {
+export const Inspector = memo(({ turn, header, details, isLive }) => {
   const panel = usePanel();
   useEffect(() => {
+    // Whatever could not be read without a connection is read when there is one again.
     if (turn !== null) panel.inspection.read(turn);
-  }, [turn]);
+  }, [turn, isLive]);
   if (turn === null) {
     return html`<div class="empty small"><h3>No turn chosen</h3><p>Choose “Inspect this turn” below a turn to see its steps, its timing and what it took.</p></div>`;
   }
