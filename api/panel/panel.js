@@ -66,6 +66,7 @@ export class Panel {
       if (!document.hidden && this.state.key !== null) this.look();
     };
     addEventListener("focus", look);
+    addEventListener("online", look);
     setInterval(look, LOOK_MS);
   }
 

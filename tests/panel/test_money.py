@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from playwright.async_api import expect
 
+from api.store.scopes import Scope
 from tests.factories import World
 from tests.panel.agents import add_agent
 from tests.panel.person import Person
@@ -75,6 +76,23 @@ async def test_the_cost_is_live_and_stands_beside_each_turn(person: Person) -> N
     await expect(person.turn(2).locator(".turn-cost")).to_have_attribute(
         "title", "60 input and 6 output tokens, 0.00027 USD"
     )
+
+
+async def test_a_key_that_may_not_read_the_ledger_sees_the_sum_and_is_told(
+    person: Person, world: World
+) -> None:
+    person.forgiven.append("403")
+    scopes = frozenset({Scope.SESSIONS_READ, Scope.SESSIONS_WRITE})
+    key = await world.store.access.create_key(world.organization_id, name="tester", scopes=scopes)
+    person.key = key.secret
+    await person.start()
+    await person.ask("My name is Ada.", turn=2)
+
+    await person.page.locator(".cost-chip").click()
+
+    await expect(person.page.locator(".total strong")).to_have_text("$0.00027")
+    await person.sees("What became of it cannot be told:")
+    await expect(person.page.get_by_role("slider", name="Turn in the chart")).to_be_visible()
 
 
 async def test_the_chart_shows_turns_and_leads_to_them(person: Person) -> None:

@@ -145,19 +145,44 @@ async def test_offline_is_shown_what_is_written_waits_and_is_said_once(new_perso
     assert (await ada.session(session_id))["turn_count"] == 3
 
 
-async def test_an_answer_that_is_lost_on_the_way_leads_to_no_second_turn(new_person: NewPerson) -> None:
-    _, grace, session_id = await together(new_person)
-    grace.forgiven.append("ERR_FAILED")
+async def losing_one_answer(person: Person, path: str) -> list[int]:
+    """Have the first answer of a path get lost on its way; gives what its status was."""
+    person.forgiven.append("ERR_FAILED")
     lost: list[int] = []
 
     async def lose_once(route: Route) -> None:
-        if lost:
+        if lost or route.request.method != "POST":
             await route.continue_()
             return
         lost.append((await route.fetch()).status)
         await route.abort()
 
-    await grace.page.route("**/messages", lose_once)
+    await person.page.route(path, lose_once)
+    return lost
+
+
+async def test_a_session_and_a_fork_whose_answers_are_lost_are_made_once(person: Person) -> None:
+    await person.arrive()
+    await losing_one_answer(person, "**/v1/sessions")
+    await person.button("Start").click()
+    await person.sees("There is no connection to the service.")
+    await person.button("Start").click()
+    await expect(person.turn(1)).to_contain_text("Tell me something about you")
+    await losing_one_answer(person, "**/fork")
+
+    await person.act(1, "Fork a new session from here")
+    await expect(person.page.get_by_role("alert")).to_have_text("There is no connection to the service.")
+    await person.act(1, "Fork a new session from here")
+    await expect(person.page.get_by_role("alert")).to_have_count(0)
+
+    await expect(person.page.get_by_role("listitem").filter(has_text="Helper")).to_have_count(2)
+    sessions = (await person.call("GET", "/sessions"))["items"]
+    assert len(sessions) == 2
+
+
+async def test_an_answer_that_is_lost_on_the_way_leads_to_no_second_turn(new_person: NewPerson) -> None:
+    _, grace, session_id = await together(new_person)
+    lost = await losing_one_answer(grace, "**/messages")
     await grace.say("My town is Paris.")
 
     await expect(grace.turn(3)).to_contain_text("Noted: your town is Paris.")

@@ -2,6 +2,7 @@
 // loses nothing that was written, and the panel catches up before it asks what to do next.
 
 import { newIdempotencyKey } from "../core/api.js";
+import { Once } from "../core/once.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
 import { counted } from "../model/money.js";
 
@@ -12,6 +13,7 @@ export class Commands {
   constructor(panel, conversation) {
     this.panel = panel;
     this.conversation = conversation;
+    this.once = new Once();
   }
 
   get open() {
@@ -239,8 +241,10 @@ export class Commands {
   }
 
   deliverOnce(method, path, body, options) {
-    const idempotencyKey = method === "POST" ? newIdempotencyKey() : undefined;
-    return this.panel.api.change(method, this.conversation.path + path, body, { idempotencyKey, ...options });
+    const whole = this.conversation.path + path;
+    // Once the session has moved on, the same words are another call.
+    const what = JSON.stringify([method, path, body, this.open.header.revision]);
+    return this.once.make(what, (key) => this.panel.api.change(method, whole, body, { idempotencyKey: key, ...options }));
   }
 
   /** Do something, and say in words when it was refused. */

@@ -1,6 +1,7 @@
 // The list of sessions, and what is done to sessions as a whole.
 
 import { newIdempotencyKey } from "../core/api.js";
+import { Once } from "../core/once.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
 import { isAtLeast } from "../model/money.js";
 import { sinceOf } from "../model/time.js";
@@ -17,6 +18,7 @@ export class Sessions {
     this.reading = null;
     this.typing = null;
     this.wanted = 0;
+    this.creating = new Once();
   }
 
   get list() {
@@ -110,7 +112,9 @@ export class Sessions {
     if (version !== null) body.agent_version = version;
     if (name.trim() !== "") body.name = name.trim();
     if (Object.keys(context).length > 0) body.context = context;
-    const made = await this.panel.api.change("POST", "/v1/sessions", body, { idempotencyKey: newIdempotencyKey() });
+    const made = await this.creating.make(JSON.stringify(body), (idempotencyKey) =>
+      this.panel.api.change("POST", "/v1/sessions", body, { idempotencyKey }),
+    );
     this.refresh();
     return made.id;
   }

@@ -16,6 +16,7 @@ export function unopened(id, draft = "") {
     points: {}, // by ordinal: where a future leaves the line, for the doubtful ones
     usage: null,
     ledger: null, // { entries, next, isAll }
+    ledgerTrouble: null, // why it cannot be read
     said: {}, // by turn: the steps of a running turn with what they have said
     connection: { state: "connecting", at: 0, pause: 0 },
     draft,
@@ -56,7 +57,8 @@ const HANDLERS = {
     futureTurns: { ...open.futureTurns, [ordinal]: { turns, isAll } },
   }),
   "session/usage": (open, { usage }) => ({ ...open, usage }),
-  "session/ledger": (open, { ledger }) => ({ ...open, ledger }),
+  "session/ledger": (open, { ledger }) => ({ ...open, ledger, ledgerTrouble: null }),
+  "session/ledger-trouble": (open, { trouble }) => ({ ...open, ledgerTrouble: trouble }),
   "session/said": said,
   "session/restarted": (open, { turnId, stepId }) => ({
     ...open,
