@@ -3,7 +3,7 @@
 import { newIdempotencyKey } from "../core/api.js";
 import { Once } from "../core/once.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
-import { isAtLeast } from "../model/money.js";
+import { withCost } from "../model/list.js";
 import { sinceOf } from "../model/time.js";
 
 const PAGE = 40;
@@ -149,12 +149,6 @@ export class Sessions {
     const name = (session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
     download(`${name}.${suffix}`, await response.blob());
   }
-}
-
-/** The sessions that cost enough; those whose cost is not known yet are left out until it is. */
-export function withCost({ items, costs, filter }) {
-  if (filter.cost === "") return items;
-  return items.filter((item) => costs[item.id]?.cost != null && isAtLeast(costs[item.id].cost, filter.cost));
 }
 
 function download(name, blob) {

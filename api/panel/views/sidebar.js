@@ -1,6 +1,6 @@
 // The list of sessions, with what narrows it down.
 
-import { withCost } from "../actions/sessions.js";
+import { withCost } from "../model/list.js";
 import { counted, showAmount } from "../model/money.js";
 import { sessionHash } from "../core/routes.js";
 import { ago, exactly } from "../model/time.js";
