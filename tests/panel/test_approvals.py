@@ -193,10 +193,14 @@ async def expect_open(person: Person, count: int) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_waiting_turn_can_be_stopped(waiting: Waiting) -> None:
+async def test_a_waiting_turn_can_be_stopped_but_not_by_a_key_in_passing(waiting: Waiting) -> None:
     person, scene = await waiting()
     async with scene.running():
         await expect(question(person)).to_be_visible()
+        await person.composer.press("Escape")
+        await person.page.get_by_role("link", name="Approvals").click()
+        await person.page.get_by_role("link", name="Decide on").click()
+        await expect(question(person)).to_be_focused()
 
         await person.button("Stop").click()
 

@@ -197,7 +197,6 @@ async def _approval(person: Person) -> None:
 
 
 async def _waiting(person: Person) -> None:
-    await person.page.keyboard.press("Escape")
     await person.page.goto(f"{person.address}/#/approvals")
     listed = person.page.get_by_role("list", name="Open approvals, newest first")
     await expect(listed.get_by_role("article").first).to_contain_text("Refund order A-17")
@@ -268,6 +267,15 @@ async def _shortcuts(person: Person) -> None:
     await expect(person.page.get_by_role("dialog")).to_be_visible()
 
 
+async def _preferences(person: Person) -> None:
+    await person.page.keyboard.press("Escape")
+    await expect(person.page.get_by_role("dialog")).to_have_count(0)
+    # On a narrow screen the menu is in a drawer.
+    await person.page.locator(".brand button").evaluate("(menu) => menu.click()")
+    await person.page.locator(".brand [role=menuitem]").first.evaluate("(item) => item.click()")
+    await expect(person.page.get_by_role("dialog", name="Preferences")).to_be_visible()
+
+
 async def _filters(person: Person) -> None:
     await person.page.keyboard.press("Escape")
     await expect(person.page.get_by_role("dialog")).to_have_count(0)
@@ -307,6 +315,7 @@ VIEWS: dict[str, Show] = {
     "delete": _delete,
     "menu": _menu,
     "shortcuts": _shortcuts,
+    "preferences": _preferences,
     "filters": _filters,
     "sign-in": _signed_out,
 }

@@ -42,6 +42,11 @@ export function lastSaid(line, cursor) {
   return null;
 }
 
+/** The turn that is being answered or waits for a decision; undefined when there is none, or it is not known yet. */
+export function activeTurn({ header, line }) {
+  return [...line.turns.values()].find((turn) => turn.id === header.active_turn_id);
+}
+
 /** Whether a turn can never change again. */
 export function isFinal(turn) {
   return turn.state === "completed" || turn.state === "failed" || turn.state === "cancelled";
