@@ -60,6 +60,7 @@ async def test_an_edited_turn_runs_again_and_undo_brings_all_of_it_back(person: 
     await person.preview.get_by_role("button", name="Run again").click()
 
     await expect(person.turn(2).locator(".reply")).to_contain_text("your name is Grace")
+    await expect(person.turn(2)).to_have_attribute("data-state", "completed")
     await expect(person.turn(3)).to_have_count(0)
     await person.sees("3 turns kept as discarded future 1.")
     await person.button("Undo").click()

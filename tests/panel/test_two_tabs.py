@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 from tests.e2e.services import serving
 from tests.factories import World
 from tests.panel.agents import add_agent
-from tests.panel.person import Person
+from tests.panel.person import WAIT_MS, Person
 from tests.providers.server import FakeProvider, Plan
 
 NewPerson = Callable[..., Awaitable[Person]]
@@ -128,6 +128,46 @@ async def test_a_preview_that_is_no_longer_true_is_shown_anew_before_anything_ha
     await grace.preview.get_by_role("button", name="Run again").click()
 
     await grace.sees("2 turns kept as discarded future 1.")
+
+
+async def until_completed(person: Person, session_id: str, count: int) -> None:
+    """Wait until so many turns have been answered, whatever the tab knows of it."""
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while [turn["state"] for turn in (await person.session(session_id))["turns"]] != [
+            "completed"
+        ] * count:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_turn_that_ends_meanwhile_refuses_neither_a_message_nor_an_undo(
+    person: Person, world: World, provider: FakeProvider
+) -> None:
+    person.forgiven += ["412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
+    await add_agent(world, "Talker")
+    slow = Plan(text="One word after the other, and then some more.", delay_ms=60)
+    provider.plans += [slow, Plan(text="The second answer."), slow]
+    session_id = await person.start(agent="Talker")
+    await person.say("First.")
+    await expect(person.turn(1).locator(".reply.live")).to_contain_text("One word")
+    async with person.hearing_nothing():
+        await until_completed(person, session_id, 1)
+        await person.say("Second.")
+        await until_completed(person, session_id, 2)
+    await expect(person.turn(2)).to_contain_text("The second answer.")
+    await expect(person.page.get_by_role("alertdialog")).to_have_count(0)
+
+    await person.act(2, "Run again")
+    await person.preview.get_by_role("button", name="Run again").click()
+    await expect(person.turn(2).locator(".reply.live")).to_contain_text("One word")
+    async with person.hearing_nothing():
+        await until_completed(person, session_id, 2)
+        await person.button("Undo").click()
+        async with asyncio.timeout(WAIT_MS / 1000):
+            while (await person.session(session_id))["discarded_count"] < 2:
+                await asyncio.sleep(0.02)
+
+    await expect(person.turn(2)).to_contain_text("The second answer.")
+    await expect(person.page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_offline_is_shown_what_is_written_waits_and_is_said_once(new_person: NewPerson) -> None:

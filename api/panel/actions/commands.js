@@ -7,6 +7,7 @@ import { NoAnswer, Problem, explain } from "../core/problems.js";
 import { counted } from "../model/money.js";
 
 const AGAIN_MS = 1_500;
+const OVERTAKEN_MAX = 3;
 const PASSING_MAX = 5;
 
 export class Commands {
@@ -39,8 +40,10 @@ export class Commands {
     this.dispatch({ type: "session/sending", sending });
     this.dispatch({ type: "session/undo", undo: null });
     try {
-      const delta = await this.deliver("/messages", body, header.revision, sending.key, () =>
-        this.dispatch({ type: "session/sending", sending: { ...sending, state: "unanswered" } }),
+      const onUnanswered = () => this.dispatch({ type: "session/sending", sending: { ...sending, state: "unanswered" } });
+      // What is said while a turn is running is said whether or not that turn has ended when it arrives.
+      const delta = await overtaking(header.revision, header.active_turn_id !== null, (revision) =>
+        this.deliver("/messages", body, revision, sending.key, onUnanswered),
       );
       this.dispatch({ type: "session/sending", sending: null });
       this.conversation.apply(delta);
@@ -211,12 +214,12 @@ export class Commands {
     const { undo, header } = this.open;
     if (undo === null) return;
     await this.attempt(async () => {
-      const { revision } = header;
-      if (undo.kind === "restore") {
-        await this.call("POST", "/restore", { ordinal: undo.ordinal }, { revision });
-      } else {
-        await this.call("POST", "/rewind", undo.turnId === null ? { to: "start" } : { turn_id: undo.turnId }, { revision });
-      }
+      const [path, body] =
+        undo.kind === "restore"
+          ? ["/restore", { ordinal: undo.ordinal }]
+          : ["/rewind", undo.turnId === null ? { to: "start" } : { turn_id: undo.turnId }];
+      // It is taken back as well when the turn that it began has ended in the same moment.
+      await overtaking(header.revision, header.active_turn_id !== null, (revision) => this.call("POST", path, body, { revision }));
       this.dispatch({ type: "session/undo", undo: null });
       this.panel.announce("Undone.");
     });
@@ -307,6 +310,26 @@ const DOINGS = {
   regenerate: ({ turnId }) => [`/turns/${turnId}/regenerate`, {}],
   restore: ({ ordinal }) => ["/restore", { ordinal }],
 };
+
+/** Make a call that means the same however the running turn ends: if nothing but that has happened, it is made again.
+ *
+ * What anybody else has done is for the person to see first.
+ */
+async function overtaking(revision, isRunning, call) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call(revision);
+    } catch (error) {
+      const isOvertaken = isRunning && error instanceof Problem && error.isStale && isByTheService(error.body.changes ?? []);
+      if (!isOvertaken || tries === OVERTAKEN_MAX) throw error;
+      revision = error.body.actual_revision;
+    }
+  }
+}
+
+function isByTheService(changes) {
+  return changes.length > 0 && changes.every((change) => Boolean(change.actor.process));
+}
 
 function rest(milliseconds) {
   return new Promise((resolve) => {

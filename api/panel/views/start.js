@@ -2,7 +2,7 @@
 
 import { explain } from "../core/problems.js";
 import { go, sessionHash } from "../core/routes.js";
-import { html, Icon, IconButton, memo, useEffect, usePanel, useState } from "./parts.js";
+import { html, Icon, IconButton, memo, useEffect, usePanel, useRef, useState } from "./parts.js";
 
 const HINTS_MAX = 6;
 const NO_FIELD = { name: "", value: "" };
@@ -23,7 +23,10 @@ export const Start = memo(({ agents, draft }) => {
     if (agentId !== null) panel.readVersions(agentId);
   }, [agentId]);
 
-  const hints = hintsOf(version?.definition);
+  // Until another choice is known, what was shown stays.
+  const known = useRef(null);
+  known.current = version ?? known.current;
+  const hints = hintsOf(known.current?.definition);
   const start = async (event) => {
     event.preventDefault();
     setTrouble(null);
@@ -43,8 +46,11 @@ export const Start = memo(({ agents, draft }) => {
     }
   };
 
+  // The form appears whole: what came later would push its button away from under the pointer.
+  const isWhole = useRef(false);
+  if (agents.items?.length === 0 || versions !== null || agents.trouble !== null) isWhole.current = true;
   if (agents.trouble !== null && agents.items === null) return html`<${NoAgents} words=${agents.trouble} />`;
-  if (agents.items === null) return html`<div class="start"><div class="skeleton short"></div><div class="skeleton"></div></div>`;
+  if (!isWhole.current) return html`<div class="start"><div class="skeleton short"></div><div class="skeleton"></div></div>`;
   if (agents.items.length === 0) return html`<${NoAgents} words="Publish one with POST /v1/agents, and it appears here." />`;
   return html`<div class="start"><form onSubmit=${start}>
     <div class="start-head"><${IconButton} icon="menu" label="Sessions" class="quiet square only-narrow" onClick=${() => panel.dispatch({ type: "drawer", drawer: "sessions" })} />
@@ -56,7 +62,7 @@ export const Start = memo(({ agents, draft }) => {
         onChange=${(event) => setChosen({ agentId, version: event.target.value === "" ? null : Number(event.target.value) })}>
         <option value="">newest (${agent?.latest_version})</option>${(versions ?? []).map((item) => html`<option value=${item.version}>${item.version}</option>`)}</select></label>
     </div>
-    ${version && html`<${AgentCard} definition=${version.definition} />`}
+    ${known.current && html`<${AgentCard} definition=${known.current.definition} />`}
     <label>Name <span class="optional">optional</span><input id="name" value=${name} maxlength="200" placeholder="What are you trying?" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
     <fieldset><legend>Context <span class="optional">optional, what the agent is told about this session</span></legend>
       ${json === null ? html`<${Fields} fields=${fields} onChange=${setFields} hints=${hints} />`
