@@ -273,7 +273,11 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_stream_is_healed(
     assert document["turns"][0]["replies"][0]["text"].split() == reply.split()[1:]
 
 
-async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(person: Person) -> None:
+async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(
+    new_person: NewPerson,
+) -> None:
+    # In a browser of its own: the clock of all its tabs is another.
+    person = await new_person(locale="en-GB")
     await person.page.add_init_script(
         "Object.defineProperty(document, 'hidden', { get: () => window.isUnseen === true })"
     )
