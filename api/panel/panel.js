@@ -2,11 +2,11 @@
 
 import { Api } from "./core/api.js";
 import { forgetKey, keepKey } from "./core/access.js";
-import { featuresOf } from "./core/features.js";
 import { keepPreferences } from "./core/preferences.js";
 import { explain } from "./core/problems.js";
 import { go, routeOf, sessionHash } from "./core/routes.js";
 import { createStore } from "./core/store.js";
+import { Approvals } from "./actions/approvals.js";
 import { Commands } from "./actions/commands.js";
 import { Conversation } from "./actions/conversation.js";
 import { Inspection } from "./actions/inspection.js";
@@ -14,12 +14,14 @@ import { Ledger } from "./actions/ledger.js";
 import { Sessions } from "./actions/sessions.js";
 import { initialState, isAsideOpen, reduce } from "./model/state.js";
 
+const LOOK_MS = 15_000;
 const NARROW = "(max-width: 1100px)";
 
 export class Panel {
   constructor({ key, preferences }) {
     this.store = createStore(reduce, initialState({ key, preferences, route: routeOf(location.hash) }));
     this.sessions = new Sessions(this);
+    this.approvals = new Approvals(this);
     this.conversation = null;
     this.commands = null;
     this.ledger = null;
@@ -46,17 +48,31 @@ export class Panel {
     const measure = () => this.dispatch({ type: "narrow", isNarrow: narrow.matches });
     narrow.addEventListener("change", measure);
     measure();
-    this.sessions.watch();
+    this.watch();
     this.enter();
   }
 
-  /** With a key: read agents, sessions and what the service can do. */
+  /** With a key: read agents and sessions. */
   enter() {
     if (this.state.key === null) return;
     this.arrive();
-    this.sessions.refresh();
+    this.look();
     this.readAgents();
-    this.readFeatures();
+  }
+
+  /** Look now and then, while someone is looking: what concerns all sessions has no stream. */
+  watch() {
+    const look = () => {
+      if (!document.hidden && this.state.key !== null) this.look();
+    };
+    addEventListener("focus", look);
+    addEventListener("online", look);
+    setInterval(look, LOOK_MS);
+  }
+
+  look() {
+    this.sessions.refresh();
+    this.approvals.refresh();
   }
 
   signIn(key) {
@@ -96,7 +112,7 @@ export class Panel {
     const route = routeOf(location.hash);
     this.dispatch({ type: "route", route });
     if (this.state.key === null) return;
-    if (route.name === "start") {
+    if (route.id === undefined) {
       this.leave();
     } else if (this.state.open?.id !== route.id) {
       this.leave();
@@ -106,6 +122,8 @@ export class Panel {
       this.ledger = new Ledger(this, this.conversation);
       this.inspection = new Inspection(this, this.conversation);
       this.conversation.run();
+    } else if (route.turnId !== undefined) {
+      this.seekTurn(route.turnId);
     }
   }
 
@@ -118,11 +136,14 @@ export class Panel {
   /** The session was read for the first time. */
   opened(conversation) {
     this.readVersion(conversation.open.header.agent);
+    const { turnId } = this.state.route;
+    if (turnId !== undefined) this.seekTurn(turnId);
   }
 
   /** The open session is another than it was. */
   sessionChanged(conversation, before, after) {
     this.refreshRow(after);
+    this.approvals.sessionChanged(after);
     const ended = after.turns.filter((turn) => turn.id === before.active_turn_id).at(-1);
     if (ended?.state === "completed") this.announce(`Reply: ${ended.replies.map((reply) => reply.text).join(" ").slice(0, 400)}`);
     else if (ended?.state === "failed") this.announce("The turn failed.");
@@ -181,14 +202,16 @@ export class Panel {
     if (this.state.open?.id === session.id) go("#/");
   }
 
-  async exportSession(session, form) {
+  async exportSession(session, file) {
     this.announce("Reading the whole session.");
     try {
-      await this.sessions.export(session, form);
+      await this.sessions.export(session, file);
       this.announce("The file is there.");
     } catch (error) {
       this.announce(explain(error));
-      if (this.state.open !== null) this.dispatch({ type: "session/trouble", trouble: explain(error) });
+      // Told where it was asked for: in the conversation, or in the list.
+      if (this.state.open?.id === session.id) this.dispatch({ type: "session/trouble", trouble: explain(error) });
+      else this.dispatch({ type: "list", part: { trouble: explain(error) } });
     }
   }
 
@@ -196,7 +219,15 @@ export class Panel {
   showTurn(position) {
     if (this.state.route.name === "compare") go(sessionHash(this.state.open.id));
     this.dispatch({ type: "drawer", drawer: null });
-    this.dispatch({ type: "session/focus", position, turnId: null });
+    this.dispatch({ type: "session/focus", position });
+  }
+
+  /** Bring a turn into view that is known by its id; if it asks something, its question. */
+  async seekTurn(turnId) {
+    const { conversation } = this;
+    const position = await conversation.positionOf(turnId);
+    if (position === null || this.conversation !== conversation) return;
+    this.dispatch({ type: "session/focus", position, part: ".approval" });
   }
 
   /** To the turn before or after the one that has the focus, or that is seen last. */
@@ -262,14 +293,5 @@ export class Panel {
 
   readVersion({ id }) {
     this.readVersions(id);
-  }
-
-  async readFeatures() {
-    try {
-      const document = await this.api.get("/schema/openapi.json");
-      this.dispatch({ type: "features", features: featuresOf(document) });
-    } catch {
-      // Without the schema nothing further is offered; what everybody can do works all the same.
-    }
   }
 }

@@ -12,10 +12,11 @@ from api.routes.schemas.queries import PageQuery, TurnListQuery
 from api.routes.schemas.requests import Cancel
 from api.routes.schemas.sessions import (
     DiscardedFuturePage,
+    TurnInPlace,
     TurnPage,
-    TurnView,
     discarded_future_view,
     session_delta,
+    turn_in_place,
     turn_view,
 )
 from api.session.errors import AlreadyCancelled
@@ -49,12 +50,12 @@ async def list_turns(call: Call) -> Response[bytes]:
     tag="turns",
     scopes=(Scope.SESSIONS_READ,),
     summary="Read a turn",
-    answers={200: Answer(description="The turn.", struct=TurnView)},
+    answers={200: Answer(description="The turn.", struct=TurnInPlace)},
 )
 async def get_turn(call: Call) -> Response[bytes]:
-    """On the line or in a discarded future."""
-    turn = await call.store.reading.turn(call.caller, call.path("session_id"), call.path("turn_id"))
-    return respond(turn_view(turn))
+    """On the line or in a discarded future, with the node and the variables that it began with."""
+    found = await call.store.reading.turn_in_place(call.caller, call.path("session_id"), call.path("turn_id"))
+    return respond(turn_in_place(*found))
 
 
 @operation(

@@ -1,6 +1,7 @@
 """Reading sessions: the document, what changed since a revision, pages, previews, usage."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -150,6 +151,20 @@ class Readings(Base):
         if body is None:
             raise NotFound("turn")
         return codec.decode_turn(body)
+
+    async def turn_in_place(
+        self, caller: Caller, session_id: str, turn_id: str
+    ) -> tuple[Turn, str, dict[str, Any]]:
+        """Read one turn, on the line or not, with the agent's node and variables before it."""
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            row, loaded = await self._load(conn, caller, session_id)
+            reader = LineReader(conn, caller.organization_id, row, rows.head(loaded).session)
+            turn = await reader.turn(turn_id)
+            # Any line that a turn lies on has the same turns before it; the shortest ends with the turn.
+            node, variables = await reader.standing(
+                end=turn.position, branch=turn.branch, line_count=turn.position + 1
+            )
+        return turn, node, variables
 
     async def discarded_futures(
         self, caller: Caller, session_id: str, *, before: int | None, limit: int

@@ -23,7 +23,12 @@ from tests.providers.server import FakeProvider
 expect.set_options(timeout=WAIT_MS)
 
 NewDatabase = Callable[[str], AbstractAsyncContextManager[str]]
-DESK: dict[str, Any] = {"viewport": {"width": 1360, "height": 860}, "color_scheme": "light"}
+DESK: dict[str, Any] = {
+    "viewport": {"width": 1360, "height": 860},
+    "color_scheme": "light",
+    # What moves is waited for before it is clicked.
+    "reduced_motion": "reduce",
+}
 DEMO = demo_agents(Settings())["Demo on scripted:demo"]
 
 
@@ -101,16 +106,17 @@ async def world(panel_pool: Pool) -> World:
 
 
 @pytest.fixture(scope="session")
-async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A browser that has the panel's files already, for whoever needs none of their own."""
-    made = await browser.new_context(**DESK)
+async def desks(browser: Browser) -> AsyncIterator[tuple[BrowserContext, ...]]:
+    """Two browsers that have the panel's files already, for whoever needs none of their own."""
+    made = (await browser.new_context(**DESK), await browser.new_context(**DESK))
     yield made
-    await made.close()
+    for desk in made:
+        await desk.close()
 
 
 @pytest.fixture
 async def new_person(
-    browser: Browser, context: BrowserContext, service: ServiceProcess, world: World
+    browser: Browser, desks: tuple[BrowserContext, ...], service: ServiceProcess, world: World
 ) -> AsyncIterator[Callable[..., Awaitable[Person]]]:
     """Opens tabs of the panel; afterwards none of them has had a fault."""
     key = (await world.store.access.create_key(world.organization_id, name="panel")).secret
@@ -118,13 +124,13 @@ async def new_person(
         people: list[Person] = []
 
         async def make(*, address: str | None = None, **options: Any) -> Person:
-            if people or options or address:
+            if options or address or len(people) == len(desks):
                 own = await browser.new_context(**{**DESK, **options})
                 stack.push_async_callback(own.close)
                 people.append(await person_in(own, address or service.address, key, world))
             else:
-                people.append(await person_in(context, service.address, key, world))
-                stack.push_async_callback(_leave, people[0])
+                people.append(await person_in(desks[len(people)], service.address, key, world))
+                stack.push_async_callback(_leave, people[-1])
             return people[-1]
 
         yield make
@@ -139,7 +145,9 @@ async def person(new_person: Callable[..., Awaitable[Person]]) -> Person:
 
 
 async def _leave(person: Person) -> None:
-    """Close a tab of the shared browser, and forget what it preferred."""
-    await person.page.goto(f"{person.address}/panel/-/icon.svg")
+    """Close a tab of a shared browser, and forget what it preferred."""
+    await person.page.context.set_offline(False)
+    if not person.page.url.startswith(person.address):
+        await person.page.goto(f"{person.address}/panel/-/icon.svg")
     await person.page.evaluate("() => localStorage.clear()")
     await person.page.close()

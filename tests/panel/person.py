@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import BrowserContext, Locator, Page, Route, expect
+from playwright.async_api import BrowserContext, Locator, Page, Request, Route, expect
 
 from tests.factories import World
+from tests.routes.published import operation_of
 
 WAIT_MS = 20_000
 """For anything to appear; the machine may be busy."""
@@ -24,7 +25,7 @@ class Person:
         self.key = key
         self.world = world
         self.faults: list[str] = []
-        """What must not happen: errors on the console, requests to other hosts."""
+        """What must not happen: errors on the console, requests to other hosts or past the public API."""
         self.forgiven: list[str] = []
         """Patterns of faults that a test brings about on purpose."""
         self.notes: dict[str, str] = {}
@@ -32,11 +33,16 @@ class Person:
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(said.text))
-        page.on("request", lambda request: self._look_at(request.url))
+        page.on("request", self._look_at)
 
-    def _look_at(self, url: str) -> None:
-        if not url.startswith(("blob:", "data:")) and urlsplit(url).netloc != urlsplit(self.address).netloc:
-            self.faults.append(f"request to another host: {url}")
+    def _look_at(self, request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme in ("blob", "data", "about"):
+            return
+        if url.netloc != urlsplit(self.address).netloc:
+            self.faults.append(f"request to another host: {request.url}")
+        elif not _is_file(url.path) and operation_of(request.method, url.path) is None:
+            self.faults.append(f"request that is not of the public API: {request.method} {url.path}")
 
     @property
     def unforgiven(self) -> list[str]:
@@ -47,7 +53,7 @@ class Person:
 
     async def arrive(self, hash_path: str = "") -> None:
         """Open the printed address; then, if asked, a place in the panel."""
-        await self.page.goto(f"{self.address}/#key={self.key}")
+        await self.page.goto(f"{self.address}/#key={self.key}", wait_until="commit")
         await self.page.get_by_role("heading", name="New session").wait_for()
         if hash_path:
             await self.page.goto(f"{self.address}/{hash_path}")
@@ -96,7 +102,6 @@ class Person:
 
     async def act(self, number: int, action: str) -> None:
         """Use one of the actions below a turn."""
-        await self.turn(number).hover()
         await self.turn(number).get_by_role("button", name=action, exact=True).click()
 
     @asynccontextmanager
@@ -163,6 +168,10 @@ class Person:
 
 NewPerson = Callable[..., Any]
 """Opens a further tab; see the fixture."""
+
+
+def _is_file(path: str) -> bool:
+    return path == "/" or path.startswith("/panel/")
 
 
 async def person_in(context: BrowserContext, address: str, key: str, world: World) -> Person:

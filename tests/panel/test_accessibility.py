@@ -1,5 +1,7 @@
 """Everybody can use it: axe finds nothing serious in any view, light or dark; keys lead everywhere."""
 
+import itertools
+import operator
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,20 +12,33 @@ from tests.panel.person import Person
 from tests.panel.views import VIEWS, prepared
 from tests.providers.server import FakeProvider
 
+WIDE = {"width": 1360, "height": 860}
+NARROW = {"width": 390, "height": 844}
+TOO_WIDE = """() => {
+  const scrolled = ".scroller, .aside-page, .compare-scroll, .waiting-scroll, .sessions, .start, dialog";
+  const places = [document.documentElement, ...document.querySelectorAll(scrolled)];
+  return places.filter((node) => node.scrollWidth > node.clientWidth).map((node) => node.className || "page");
+}"""
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious_in_any_view(
-    new_person: Callable[..., Awaitable[Person]], provider: FakeProvider, scheme: str
+
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)])
+async def test_every_view_fits_its_screen_and_axe_finds_nothing_serious_in_it(
+    new_person: Callable[..., Awaitable[Person]],
+    provider: FakeProvider,
+    scheme: str,
+    viewport: dict[str, int],
 ) -> None:
-    person = await new_person(color_scheme=scheme, reduced_motion="reduce")
+    person = await new_person(color_scheme=scheme, reduced_motion="reduce", viewport=viewport)
     person.forgiven += ["404", "412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
     await prepared(person, provider)
 
     found = {}
     for name, show in VIEWS.items():
         await show(person)
-        if serious := await faults(person):
-            found[name] = serious
+        serious = await faults(person)
+        too_wide = await person.page.evaluate(TOO_WIDE)
+        if serious or too_wide:
+            found[name] = (serious, too_wide)
 
     assert found == {}
 
@@ -42,27 +57,66 @@ async def test_the_theme_is_chosen_and_remembered(person: Person) -> None:
     assert dark != light
 
 
+STOP = """() => {
+  const { activeElement: node } = document;
+  const landmark = node.closest("nav, main, aside")?.tagName.toLowerCase() ?? "none";
+  return [landmark, node.labels?.[0]?.innerText ?? node.getAttribute("aria-label") ?? node.innerText];
+}"""
+
+
 async def test_focus_goes_through_the_page_in_its_order(person: Person) -> None:
     await person.start(name="In order")
     await person.button("Skip to the conversation").focus()
-    order = []
-    for _ in range(6):
+    stops: list[tuple[str, str]] = []
+    while len(stops) < 60:
         await person.page.keyboard.press("Tab")
-        order.append(
-            await person.page.evaluate(
-                "() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"
-            )
-        )
+        landmark, words = await person.page.evaluate(STOP)
+        if landmark == "none":
+            break
+        stops.append((landmark, words.split("\n")[0]))
 
-    assert order == [
+    def within(wanted: str) -> list[str]:
+        return [words for landmark, words in stops if landmark == wanted]
+
+    assert [landmark for landmark, _ in itertools.groupby(stops, key=operator.itemgetter(0))] == [
+        "nav",
+        "main",
+        "aside",
+    ]
+    assert within("nav") == [
         "Turnledger, new session",
         "Panel menu",
         "New session",
+        "Approvals",
         "Search by the beginning of the name, or by id",
         "Filters",
-        order[5],
+        "In order",
+        "Actions on In order",
     ]
-    assert order[5].startswith("In order")
+    assert within("main") == [
+        "In order",
+        "Cost of this session: $0.00",
+        "Hide the side panel",
+        "Session actions",
+        "Conversation",
+        "Run again",
+        "Rewind to the start",
+        "Copy text",
+        "Fork a new session from here",
+        "Inspect this turn",
+        "Your message",
+    ]
+    assert within("aside") == ["Futures", "Hide the side panel", "Nothing discarded yet"]
+
+
+async def test_the_skip_link_leads_past_the_list(person: Person) -> None:
+    await person.start()
+    await person.button("Skip to the conversation").focus()
+    await person.page.keyboard.press("Enter")
+
+    await person.page.keyboard.press("Tab")
+
+    assert (await person.page.evaluate(STOP))[0] == "main"
 
 
 async def test_a_menu_is_used_with_the_keyboard_and_gives_the_focus_back(person: Person) -> None:

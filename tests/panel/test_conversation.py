@@ -1,6 +1,7 @@
 """Talking to an agent: start, tokens as they come, stop, try again, Markdown, long conversations."""
 
 import re
+from statistics import median
 
 from playwright.async_api import expect
 
@@ -84,7 +85,7 @@ async def test_tokens_appear_while_the_turn_is_running(
     person: Person, world: World, provider: FakeProvider
 ) -> None:
     await add_agent(world, "Talker", speaker="Talker")
-    provider.plans.append(Plan(text="The first words " + "and more words " * 20 + "come.", delay_ms=60))
+    provider.plans.append(Plan(text="The first words " + "and more words " * 12 + "come.", delay_ms=60))
     await person.start(agent="Talker")
 
     await person.say("Tell me something.")
@@ -201,10 +202,17 @@ async def test_keys_write_lines_edit_the_last_and_walk_the_turns(person: Person)
     await person.composer.press("Enter")
     await expect(person.turn(2)).to_have_attribute("data-state", "completed")
 
+    edited = person.page.get_by_label("Other words for turn 2")
     await person.composer.press("ArrowUp")
-    await expect(person.page.get_by_label("Other words for turn 2")).to_be_focused()
+    await expect(edited).to_be_focused()
     await person.page.keyboard.press("Escape")
     await expect(person.preview).to_have_count(0)
+    await person.composer.press("ArrowUp")
+    await expect(edited).to_be_focused()
+    await edited.fill("My name is Grace.")
+    await expect(person.preview.get_by_role("button", name="Run again")).to_be_enabled()
+    await edited.press("Enter")
+    await expect(person.turn(2).locator(".reply")).to_contain_text("your name is Grace")
     await person.page.keyboard.press("Alt+ArrowUp")
     await expect(person.turn(2)).to_be_focused()
     await person.page.keyboard.press("Alt+ArrowUp")
@@ -246,6 +254,38 @@ async def test_ten_thousand_turns_open_at_once_and_are_fetched_as_they_are_seen(
     await expect(person.turn(2)).to_contain_text("Question 2")
     await person.button("Newest").click()
     await expect(person.turn(10_000)).to_be_in_viewport()
+
+
+async def test_scrolling_neither_jumps_nor_stutters(person: Person, world: World, panel_pool: Pool) -> None:
+    await person.open(await long_session(panel_pool, world, 1_000))
+    await expect(person.turn(1_000)).to_be_visible()
+
+    seen = await person.page.evaluate(SCROLL_UP, 80)
+
+    assert max(seen["jumps"]) <= 2
+    assert max(seen["counts"]) < 60
+    assert median(seen["frames"]) < 50
+
+
+SCROLL_UP = """async (steps) => {
+  const scroller = document.querySelector(".scroller");
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  const topOf = (node) => node.getBoundingClientRect().top;
+  const seen = { jumps: [], counts: [], frames: [] };
+  for (let step = 0; step < steps; step += 1) {
+    const turns = [...document.querySelectorAll("article.turn")];
+    const watched = turns.find((node) => topOf(node) > topOf(scroller));
+    const before = [performance.now(), topOf(watched), scroller.scrollTop];
+    scroller.scrollTop -= 240;
+    await frame();
+    seen.frames.push(performance.now() - before[0]);
+    await frame();
+    // What was looked at has moved as far as it was scrolled, whatever became known above it.
+    seen.jumps.push(Math.abs(topOf(watched) - before[1] - 240));
+    seen.counts.push(document.querySelectorAll("article.turn").length);
+  }
+  return seen;
+}"""
 
 
 OPEN_AND_TIME = """async (id) => {

@@ -1,5 +1,7 @@
 """Discarded futures: the tree, the comparison, and back onto the line."""
 
+import re
+
 from playwright.async_api import Locator, expect
 
 from tests.panel.person import Person
@@ -67,12 +69,24 @@ async def test_a_future_is_compared_word_by_word_with_cost_and_latency(person: P
     await expect(pair.locator("del")).to_have_text("Ada")
     await expect(pair.locator("ins")).to_have_text("Grace")
     await expect(pair).to_contain_text("answers 80 % alike")
+    for side in (pair.locator(".side.left"), pair.locator(".side.right")):
+        await expect(side).to_contain_text(re.compile(r"\$0\.000\d+ · \d+ tokens · \d+ ms"))
     sums = person.page.locator(".sum")
     await expect(sums).to_have_count(2)
     for words in ("Cost", "Tokens", "Latency"):
         await expect(sums.first).to_contain_text(words)
     await person.page.get_by_role("link", name="Back").click()
     await expect(person.composer).to_be_visible()
+
+
+async def test_the_tree_leads_to_its_place_in_the_conversation_from_the_comparison(person: Person) -> None:
+    await forked(person)
+    await person.page.get_by_role("link", name="Compare future 1").click()
+
+    await person.button("After turn 1").click()
+
+    await expect(person.turn(1)).to_be_focused()
+    await expect(person.turn(1)).to_be_in_viewport()
 
 
 async def test_a_future_is_restored_from_the_comparison_and_the_line_takes_its_place(person: Person) -> None:

@@ -1,8 +1,13 @@
 """Rewind, edit, run again: told before, undone after."""
 
+import re
+
 from playwright.async_api import expect
 
+from tests.factories import World
+from tests.panel.agents import add_agent
 from tests.panel.person import Person
+from tests.providers.server import FakeProvider, Plan
 
 
 async def conversation(person: Person) -> str:
@@ -55,6 +60,7 @@ async def test_an_edited_turn_runs_again_and_undo_brings_all_of_it_back(person: 
     await person.preview.get_by_role("button", name="Run again").click()
 
     await expect(person.turn(2).locator(".reply")).to_contain_text("your name is Grace")
+    await expect(person.turn(2)).to_have_attribute("data-state", "completed")
     await expect(person.turn(3)).to_have_count(0)
     await person.sees("3 turns kept as discarded future 1.")
     await person.button("Undo").click()
@@ -73,6 +79,9 @@ async def test_the_same_words_run_again(person: Person) -> None:
     await expect(person.page.get_by_role("article", name="Discarded future 1")).to_be_visible()
     await expect(person.turn(4)).to_have_attribute("data-state", "completed")
     assert (await person.session(session_id))["discarded_count"] == 1
+    await person.button("Undo").click()
+    await expect(person.page.get_by_role("article", name="Discarded future 2")).to_be_visible()
+    await expect(person.turn(4)).to_contain_text("My town is London.")
 
 
 async def test_saying_something_behind_a_moved_cursor_keeps_what_was_there(person: Person) -> None:
@@ -104,9 +113,31 @@ async def test_the_line_can_be_rewound_to_its_start_and_forward_again(person: Pe
     assert (await person.session(session_id))["cursor"] == 4
 
 
-async def test_a_running_turn_is_named_in_the_preview(person: Person) -> None:
-    await conversation(person)
+async def test_a_running_turn_is_named_in_the_preview_and_stopped_by_the_rewind(
+    person: Person, world: World, provider: FakeProvider
+) -> None:
+    await add_agent(world, "Talker")
+    provider.plans += [Plan(text="One."), Plan(text="Two."), Plan(text="Words of the third", stall_after=2)]
+    await person.start(agent="Talker")
+    await person.ask("First?", turn=1)
+    await person.ask("Second?", turn=2)
+    await person.say("Third?")
+    await expect(person.turn(3).locator(".reply.live")).to_contain_text("Words of")
+
+    await person.act(1, "Rewind to here")
+
+    await expect(person.preview).to_contain_text("The running turn is stopped.")
+    await person.preview.get_by_role("button", name="Rewind").click()
+    await expect(person.turn(3)).to_have_attribute("data-state", "cancelled")
+    await expect(person.turn(3).locator(".reply")).to_contain_text("Words of")
+    await person.sees("2 turns are out of effect.")
+
+
+async def test_a_turn_is_forked_into_a_session_of_its_own(person: Person) -> None:
+    first = await conversation(person)
     await person.act(3, "Fork a new session from here")
 
     await expect(person.turn(3)).to_contain_text("Your name is Ada.")
     await expect(person.turn(4)).to_have_count(0)
+    await expect(person.page).not_to_have_url(re.compile(first))
+    assert (await person.session(first))["turn_count"] == 4

@@ -187,6 +187,56 @@ async def test_heights_are_summed_and_found_again(page: Page) -> None:
     assert wrong == []
 
 
+async def test_variables_are_compared_by_value_and_told_by_name(run: Run) -> None:
+    before = {"name": "Ada", "pets": [{"kind": "cat", "age": 3}], "gone": None, "age": 36}
+    after = {"name": "Ada", "pets": [{"age": 3, "kind": "cat"}], "age": "36", "new": False}
+
+    changes = await run("variables", "variableChanges", before, after)
+
+    assert [(change["name"], change["kind"]) for change in changes] == [
+        ("name", "same"),
+        ("pets", "same"),
+        ("age", "changed"),
+        ("new", "added"),
+        ("gone", "removed"),
+    ]
+    # A key that means something to objects is a name like any other.
+    odd = await run("variables", "variableChanges", {}, {"constructor": 1})
+    assert [change["kind"] for change in odd] == ["added"]
+
+
+def entry(turn_id: str, cost: str, outcome: str = "completed", corrects_id: str | None = None) -> Any:
+    """A row of the ledger."""
+    return {"turn_id": turn_id, "cost": cost, "outcome": outcome, "corrects_id": corrects_id}
+
+
+async def test_money_goes_with_what_became_of_its_turn_known_or_not(page: Page) -> None:
+    entries = [
+        entry("known-failed", "1"),
+        entry("left", "2"),
+        entry("far-stopped", "4"),
+        entry("far-stopped", "8", "cancelled"),
+        entry("far-retried", "16", "failed"),
+        entry("far-retried", "32"),
+        entry("far-retried", "-1", "completed", "use_1"),
+    ]
+
+    sums = await evaluate(
+        page,
+        "costs",
+        """m => {
+          const turns = new Map([[9, { id: "known-failed", state: "failed" }]]);
+          const futureTurns = { 1: { turns: [{ id: "left", state: "completed" }] } };
+          const open = { line: { count: 10, turns }, futureTurns, ledger: { entries: given } };
+          const costs = m.costsByFate(open);
+          return Object.entries(costs).map(([fate, { calls, cost }]) => [fate, calls, cost]);
+        }""",
+        entries,
+    )
+
+    assert sums == [["active", 2, "47"], ["discarded", 1, "2"], ["cancelled", 2, "12"], ["failed", 1, "1"]]
+
+
 def future(ordinal: int, branch_point: int, turn_count: int) -> dict[str, int]:
     return {"ordinal": ordinal, "branch_point": branch_point, "turn_count": turn_count}
 

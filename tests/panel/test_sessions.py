@@ -1,14 +1,17 @@
 """The list of sessions: search, filters, rename, end, export, delete; on narrow screens too."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from playwright.async_api import Locator, expect
 
+from db.pool import Pool
 from tests.factories import World
 from tests.panel.agents import add_agent
 from tests.panel.person import Person
 from tests.panel.test_futures import edit
+from tests.providers.server import FakeProvider, Plan
 
 
 def rows(person: Person) -> Locator:
@@ -16,7 +19,7 @@ def rows(person: Person) -> Locator:
     return person.page.get_by_role("list", name="Sessions, newest first").get_by_role("listitem")
 
 
-async def test_the_list_is_searched_and_filtered(person: Person, world: World) -> None:
+async def test_the_list_is_searched_and_filtered(person: Person, world: World, panel_pool: Pool) -> None:
     other = await add_agent(world, "Other", model="scripted:echo")
     helper = (await person.call("GET", "/agents"))["items"][-1]["id"]
     await person.call("POST", "/sessions", {"agent_id": helper, "name": "Alpha"})
@@ -44,10 +47,38 @@ async def test_the_list_is_searched_and_filtered(person: Person, world: World) -
     await person.page.locator("#filters").get_by_label("Agent").select_option(label="Other")
     await expect(rows(person)).to_contain_text(["Gamma"])
     await person.button("Clear filters").click()
-    await person.page.get_by_label("Active").select_option("hour")
     await expect(rows(person)).to_have_count(3)
-    await person.page.get_by_label("Cost").select_option("0.001")
-    await expect(rows(person)).to_have_count(0)
+    await panel_pool.execute(AGED, beta["id"].removeprefix("ses_"))
+    await person.page.get_by_label("Active").select_option("day")
+    await expect(rows(person)).to_have_count(2)
+    await person.page.get_by_label("Active").select_option("week")
+    await expect(rows(person)).to_have_count(3)
+
+
+AGED = "UPDATE sessions SET active_hour = active_hour - interval '3 days' WHERE id = $1::uuid"
+
+
+async def test_dear_sessions_are_found_however_far_down_the_list(
+    person: Person, world: World, provider: FakeProvider
+) -> None:
+    agent = await add_agent(world, "Priced", model="openai:gpt-4o-mini")
+    provider.plans.append(Plan(text="A long answer.", input_tokens=1_000_000))
+    dear = await person.call("POST", "/sessions", {"agent_id": agent, "name": "A dear one"})
+    await person.call("POST", f"/sessions/{dear['id']}/messages", {"text": "Go on."}, If_Match="*")
+    # More than a page of others, which cost nothing.
+    await asyncio.gather(*(world.session(name=f"Cheap {number}") for number in range(45)))
+    await person.arrive()
+    await expect(rows(person)).to_have_count(40)
+    await expect(rows(person).filter(has_text="A dear one")).to_have_count(0)
+
+    await person.button("Filters").click()
+    await person.page.get_by_label("Cost").select_option("0.1")
+
+    await expect(rows(person)).to_have_count(1)
+    await expect(rows(person)).to_contain_text("A dear one")
+    await expect(rows(person)).to_contain_text("$0.15")
+    await person.page.get_by_label("Cost").select_option("1")
+    await person.sees("No session is like that.")
 
 
 async def test_a_session_is_renamed_from_its_title(person: Person) -> None:
@@ -71,33 +102,70 @@ async def test_a_session_is_ended_and_stays_readable(person: Person) -> None:
 
     await person.page.get_by_role("dialog").get_by_role("button", name="End session").click()
 
-    await person.sees("This session has ended: solved")
+    await person.sees("This session has ended: solved. It stays readable.")
     await expect(person.composer).to_have_count(0)
     await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
     assert (await person.session(session_id))["resolution"] == "solved"
 
 
-async def test_a_session_is_exported_as_json_and_as_markdown(person: Person, tmp_path: Path) -> None:
+async def exported(person: Person, item: str, folder: Path) -> Path:
+    """Choose from the menu, and give the file that comes."""
+    async with person.page.expect_download() as coming:
+        await person.menu(item)
+    download = await coming.value
+    path = folder / download.suggested_filename
+    await download.save_as(path)
+    return path
+
+
+async def test_a_session_is_exported_whole_as_json(person: Person, tmp_path: Path) -> None:
+    session_id = await person.start(name="Kept / on file")
+    await person.ask("My name is Ada.", turn=2)
+    await edit(person, 2, "My name is Grace.")
+
+    file = await exported(person, "Export as JSON", tmp_path)
+
+    assert file.name == "Kept-on-file.json"
+    kept = json.loads(file.read_text())
+    now = await person.session(session_id)
+    assert (kept["kind"], kept["session"]["id"]) == ("turnledger.session", session_id)
+    assert kept["session"]["revision"] == now["revision"] == len(kept["events"])
+    messages = [line["turn"]["user_message"] for line in kept["turns"]]
+    said = [message["text"] for message in messages if message is not None]
+    assert said == ["My name is Ada.", "My name is Grace."]
+    assert [future["ordinal"] for future in kept["discarded_futures"]] == [1]
+    ledger = await person.call("GET", f"/usage/entries?session_id={session_id}")
+    assert [entry["id"] for entry in kept["usage_entries"]] == [entry["id"] for entry in ledger["items"]]
+    assert len(kept["usage_entries"]) == 2
+
+
+async def test_a_conversation_is_exported_as_markdown(person: Person, tmp_path: Path) -> None:
     await person.start(name="Kept on file")
     await person.ask("My name is Ada.", turn=2)
     await edit(person, 2, "My name is Grace.")
 
-    async with person.page.expect_download() as as_json:
-        await person.menu("Export as JSON")
-    async with person.page.expect_download() as as_markdown:
-        await person.menu("Export as Markdown")
+    file = await exported(person, "Export as Markdown", tmp_path)
 
-    await (await as_json.value).save_as(tmp_path / "session.json")
-    await (await as_markdown.value).save_as(tmp_path / "session.md")
-    assert (await as_markdown.value).suggested_filename == "Kept-on-file.md"
-    text = (tmp_path / "session.json").read_text()
-    assert "My name is Ada." in text
-    assert "My name is Grace." in text
-    assert json.loads(text)
-    markdown = (tmp_path / "session.md").read_text()
-    assert markdown.startswith("# Kept on file\n")
-    assert "**User:**\n\nMy name is Grace." in markdown
-    assert "Ada." not in markdown.partition("## Turn 2")[2]
+    assert file.name == "Kept-on-file.md"
+    line, _, future = file.read_text().partition("# Discarded future 1")
+    assert line.startswith("# Kept on file\n")
+    assert "**User**\n\n> My name is Grace.\n" in line
+    assert "> Noted: your name is Grace." in line
+    assert "0.000288 USD" in line
+    assert "Ada" not in line.partition("## Turn 2")[2]
+    assert "> My name is Ada.\n" in future
+
+
+async def test_an_export_that_fails_is_told(person: Person) -> None:
+    person.forgiven.append("503")
+    await person.start(name="Not now")
+    await person.page.route(
+        "**/export?*", lambda route: route.fulfill(status=503, json={"detail": "Not now."})
+    )
+
+    await person.menu("Export as JSON")
+
+    await expect(person.page.get_by_role("alert")).to_have_text("Not now.")
 
 
 async def test_a_session_is_deleted_after_it_was_confirmed(person: Person) -> None:

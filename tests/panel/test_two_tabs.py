@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 from tests.e2e.services import serving
 from tests.factories import World
 from tests.panel.agents import add_agent
-from tests.panel.person import Person
+from tests.panel.person import WAIT_MS, Person
 from tests.providers.server import FakeProvider, Plan
 
 NewPerson = Callable[..., Awaitable[Person]]
@@ -130,6 +130,46 @@ async def test_a_preview_that_is_no_longer_true_is_shown_anew_before_anything_ha
     await grace.sees("2 turns kept as discarded future 1.")
 
 
+async def until_completed(person: Person, session_id: str, count: int) -> None:
+    """Wait until so many turns have been answered, whatever the tab knows of it."""
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while [turn["state"] for turn in (await person.session(session_id))["turns"]] != [
+            "completed"
+        ] * count:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_turn_that_ends_meanwhile_refuses_neither_a_message_nor_an_undo(
+    person: Person, world: World, provider: FakeProvider
+) -> None:
+    person.forgiven += ["412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
+    await add_agent(world, "Talker")
+    slow = Plan(text="One word after the other, and then some more.", delay_ms=60)
+    provider.plans += [slow, Plan(text="The second answer."), slow]
+    session_id = await person.start(agent="Talker")
+    await person.say("First.")
+    await expect(person.turn(1).locator(".reply.live")).to_contain_text("One word")
+    async with person.hearing_nothing():
+        await until_completed(person, session_id, 1)
+        await person.say("Second.")
+        await until_completed(person, session_id, 2)
+    await expect(person.turn(2)).to_contain_text("The second answer.")
+    await expect(person.page.get_by_role("alertdialog")).to_have_count(0)
+
+    await person.act(2, "Run again")
+    await person.preview.get_by_role("button", name="Run again").click()
+    await expect(person.turn(2).locator(".reply.live")).to_contain_text("One word")
+    async with person.hearing_nothing():
+        await until_completed(person, session_id, 2)
+        await person.button("Undo").click()
+        async with asyncio.timeout(WAIT_MS / 1000):
+            while (await person.session(session_id))["discarded_count"] < 2:
+                await asyncio.sleep(0.02)
+
+    await expect(person.turn(2)).to_contain_text("The second answer.")
+    await expect(person.page.get_by_role("alert")).to_have_count(0)
+
+
 async def test_offline_is_shown_what_is_written_waits_and_is_said_once(new_person: NewPerson) -> None:
     ada, grace, session_id = await together(new_person)
     await grace.page.context.set_offline(True)
@@ -145,19 +185,44 @@ async def test_offline_is_shown_what_is_written_waits_and_is_said_once(new_perso
     assert (await ada.session(session_id))["turn_count"] == 3
 
 
-async def test_an_answer_that_is_lost_on_the_way_leads_to_no_second_turn(new_person: NewPerson) -> None:
-    _, grace, session_id = await together(new_person)
-    grace.forgiven.append("ERR_FAILED")
+async def losing_one_answer(person: Person, path: str) -> list[int]:
+    """Have the first answer of a path get lost on its way; gives what its status was."""
+    person.forgiven.append("ERR_FAILED")
     lost: list[int] = []
 
     async def lose_once(route: Route) -> None:
-        if lost:
+        if lost or route.request.method != "POST":
             await route.continue_()
             return
         lost.append((await route.fetch()).status)
         await route.abort()
 
-    await grace.page.route("**/messages", lose_once)
+    await person.page.route(path, lose_once)
+    return lost
+
+
+async def test_a_session_and_a_fork_whose_answers_are_lost_are_made_once(person: Person) -> None:
+    await person.arrive()
+    await losing_one_answer(person, "**/v1/sessions")
+    await person.button("Start").click()
+    await person.sees("There is no connection to the service.")
+    await person.button("Start").click()
+    await expect(person.turn(1)).to_contain_text("Tell me something about you")
+    await losing_one_answer(person, "**/fork")
+
+    await person.act(1, "Fork a new session from here")
+    await expect(person.page.get_by_role("alert")).to_have_text("There is no connection to the service.")
+    await person.act(1, "Fork a new session from here")
+    await expect(person.page.get_by_role("alert")).to_have_count(0)
+
+    await expect(person.page.get_by_role("listitem").filter(has_text="Helper")).to_have_count(2)
+    sessions = (await person.call("GET", "/sessions"))["items"]
+    assert len(sessions) == 2
+
+
+async def test_an_answer_that_is_lost_on_the_way_leads_to_no_second_turn(new_person: NewPerson) -> None:
+    _, grace, session_id = await together(new_person)
+    lost = await losing_one_answer(grace, "**/messages")
     await grace.say("My town is Paris.")
 
     await expect(grace.turn(3)).to_contain_text("Noted: your town is Paris.")
@@ -179,7 +244,7 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_stream_is_healed(
     folder = run_folder / f"panel-restart-{worker_id}"
     # The turn runs elsewhere: only the server that the panel speaks to goes away, and comes back.
     api = {**service_environ, "TURNLEDGER_RUNNERS": "0", "TURNLEDGER_SHUTDOWN_GRACE_SECONDS": "1"}
-    provider.plans.append(Plan(text="Before. " + "on and on " * 60 + "After.", delay_ms=40))
+    provider.plans.append(Plan(text="Before. " + "on and on " * 45 + "After.", delay_ms=40))
     with serving(folder, environ=api) as first:
         await asyncio.to_thread(first.wait_until_ready)
         person = await new_person(address=first.address)
@@ -208,7 +273,11 @@ async def test_a_restart_of_the_server_in_the_middle_of_a_stream_is_healed(
     assert document["turns"][0]["replies"][0]["text"].split() == reply.split()[1:]
 
 
-async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(person: Person) -> None:
+async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(
+    new_person: NewPerson,
+) -> None:
+    # In a browser of its own: the clock of all its tabs is another.
+    person = await new_person(locale="en-GB")
     await person.page.add_init_script(
         "Object.defineProperty(document, 'hidden', { get: () => window.isUnseen === true })"
     )

@@ -14,7 +14,16 @@ from typing import Any
 
 from playwright.async_api import Browser, expect
 
-from api.agents.definition import ApprovalMode, HttpCall, Tool, ToolEffect
+from api.agents.definition import (
+    ApprovalMode,
+    HttpCall,
+    Node,
+    Tool,
+    ToolEffect,
+    Transition,
+    Variable,
+    VariableType,
+)
 from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import open_pool
@@ -95,7 +104,20 @@ async def prepared(person: Person, provider: FakeProvider) -> None:
     ask = {"text": "The lamp of order A-17 arrived broken. Please refund it."}
     provider.plans.append(Plan(text="I am sorry to hear that. A refund needs a colleague.", calls=(_CALL,)))
     await person.call("POST", f"/sessions/{asking['id']}/messages", ask, If_Match="*")
-    person.notes = {"asking": asking["id"], "main": main["id"], "ended": ended["id"], "failed": failed["id"]}
+    clinic = await add_agent(
+        person.world, "Clinic", model="openai:gpt-4o-mini", speaker="Clinic", nodes=_NODES
+    )
+    booking = await person.call("POST", "/sessions", {"agent_id": clinic, "name": "A day at the clinic"})
+    provider.plans += _BOOKING
+    coming = {"text": "I am Ada, 36, and would like to come."}
+    await person.call("POST", f"/sessions/{booking['id']}/messages", coming, If_Match="*")
+    person.notes = {
+        "asking": asking["id"],
+        "booking": booking["id"],
+        "main": main["id"],
+        "ended": ended["id"],
+        "failed": failed["id"],
+    }
     await person.arrive()
 
 
@@ -161,11 +183,23 @@ async def _turn(person: Person) -> None:
     await expect(person.page.get_by_role("heading", name="Turn 2")).to_be_visible()
 
 
+async def _nodes(person: Person) -> None:
+    await _at(person, f"#/sessions/{person.notes['booking']}")
+    await person.act(1, "Inspect this turn")
+    await expect(person.page.get_by_role("table", name="Node and variables")).to_contain_text("36")
+
+
 async def _approval(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['asking']}")
     question = person.page.get_by_role("region", name="Approval of refund_order")
     await expect(question).to_be_visible()
     await question.get_by_role("button", name="Deny").scroll_into_view_if_needed()
+
+
+async def _waiting(person: Person) -> None:
+    await person.page.goto(f"{person.address}/#/approvals")
+    listed = person.page.get_by_role("list", name="Open approvals, newest first")
+    await expect(listed.get_by_role("article").first).to_contain_text("Refund order A-17")
 
 
 async def _conflict(person: Person) -> None:
@@ -201,7 +235,7 @@ async def _online(person: Person) -> None:
 
 async def _ended(person: Person) -> None:
     await _at(person, f"#/sessions/{person.notes['ended']}")
-    await person.sees("This session has ended: solved")
+    await person.sees("This session has ended: solved.")
 
 
 async def _failed(person: Person) -> None:
@@ -233,6 +267,15 @@ async def _shortcuts(person: Person) -> None:
     await expect(person.page.get_by_role("dialog")).to_be_visible()
 
 
+async def _preferences(person: Person) -> None:
+    await person.page.keyboard.press("Escape")
+    await expect(person.page.get_by_role("dialog")).to_have_count(0)
+    # On a narrow screen the menu is in a drawer.
+    await person.page.locator(".brand button").evaluate("(menu) => menu.click()")
+    await person.page.locator(".brand [role=menuitem]").first.evaluate("(item) => item.click()")
+    await expect(person.page.get_by_role("dialog", name="Preferences")).to_be_visible()
+
+
 async def _filters(person: Person) -> None:
     await person.page.keyboard.press("Escape")
     await expect(person.page.get_by_role("dialog")).to_have_count(0)
@@ -260,7 +303,9 @@ VIEWS: dict[str, Show] = {
     "compare": _compare,
     "cost": _cost,
     "turn": _turn,
+    "nodes": _nodes,
     "approval": _approval,
+    "approvals": _waiting,
     "conflict": _conflict,
     "offline": _offline,
     "online": _online,
@@ -270,6 +315,7 @@ VIEWS: dict[str, Show] = {
     "delete": _delete,
     "menu": _menu,
     "shortcuts": _shortcuts,
+    "preferences": _preferences,
     "filters": _filters,
     "sign-in": _signed_out,
 }
@@ -285,6 +331,21 @@ _REFUND = Tool(
     http=HttpCall(method="POST", url="https://shop.example/refunds", body={"order": "{{arguments.order}}"}),
     effect=ToolEffect.ONCE,
     approval=ApprovalMode.ALWAYS,
+)
+
+_NODES = (
+    Node(
+        name="start",
+        instructions="Find out who they are and what they want.",
+        transitions=(Transition(to="booking", label="book", condition="They want to come."),),
+        extraction=(Variable(name="name"), Variable(name="age", type=VariableType.INTEGER)),
+    ),
+    Node(name="booking", instructions="Find a day for {{name}}."),
+)
+_BOOKING = (
+    Plan(text="Gladly. One moment, please.", calls=(PlannedCall(name="book"),)),
+    Plan(text='{"name": "Ada", "age": 36}'),
+    Plan(text="Which day suits you, Ada?"),
 )
 
 _TOLD = "You are a guide to this panel. Answer in a few words, and show what you mean."

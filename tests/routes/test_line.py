@@ -163,7 +163,7 @@ async def test_turns_and_events_are_read_page_by_page(pool: Pool) -> None:
 
     assert [turn["position"] for turn in first["items"] + rest["items"]] == [0, 1, 2]
     assert (first["turn_count"], beyond["items"]) == (3, [])
-    assert one == session["turns"][2]
+    assert one == session["turns"][2] | {"before": {"node": "start", "variables": {}}}
     assert [event["revision"] for event in events] == list(range(1, 8))
     assert events[0]["type"] == "session.created"
     assert events[1]["effects"] == [{"type": "turn.created", "turn_id": session["turns"][0]["id"]}]

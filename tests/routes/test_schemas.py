@@ -142,6 +142,7 @@ def test_a_session_is_shown_as_one_document() -> None:
                     }
                 ],
                 "node": "start",
+                "variables": {"mood": "good"},
                 "steps": [],
                 "approvals": [],
                 "notices": [],
@@ -207,7 +208,7 @@ def test_context_goes_out_as_it_came_in() -> None:
 
 
 def test_views_leave_out_only_what_is_ours() -> None:
-    assert set(Turn.__struct_fields__) - set(TurnView.__struct_fields__) == {"branch", "format", "variables"}
+    assert set(Turn.__struct_fields__) - set(TurnView.__struct_fields__) == {"branch", "format"}
     assert turn_view(make_turn()).id == "trn_0"
 
 

@@ -256,6 +256,29 @@ async def test_a_fork_copies_where_its_turns_stood(pool: Pool) -> None:
     assert await other.standing() == ("lobby", {"name": "Ann"})
 
 
+async def test_each_turn_is_told_with_what_it_began_with_on_the_line_and_off_it(pool: Pool) -> None:
+    story = await Story.begin(pool)
+    first = await story.say("lobby", name="Ann")
+    unchanged = await story.say()
+    left = await story.say("garden", name="Bea")
+    later = await story.say()
+    await story.rewind(first)
+    instead = await story.say("cellar", name="Cy")
+    last = await story.say()
+
+    async def before(turn_id: str) -> tuple[str, dict[str, Any]]:
+        reading = story.world.store.reading
+        turn, *standing = await reading.turn_in_place(story.world.caller, story.id, turn_id)
+        assert turn.id == turn_id
+        return standing[0], standing[1]
+
+    ann = ("lobby", {"name": "Ann"})
+    assert await before(first) == ("start", {})
+    assert (await before(unchanged), await before(left), await before(instead)) == (ann, ann, ann)
+    assert await before(later) == ("garden", {"name": "Bea"})
+    assert await before(last) == ("cellar", {"name": "Cy"})
+
+
 async def moved(story: Story, claim: Claim, node: str, *, state: str = "completed", **variables: Any) -> None:
     """A transition, as the turn loop records it."""
     running = story.world.store.running

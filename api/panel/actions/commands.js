@@ -2,16 +2,19 @@
 // loses nothing that was written, and the panel catches up before it asks what to do next.
 
 import { newIdempotencyKey } from "../core/api.js";
+import { Once } from "../core/once.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
 import { counted } from "../model/money.js";
 
 const AGAIN_MS = 1_500;
+const OVERTAKEN_MAX = 3;
 const PASSING_MAX = 5;
 
 export class Commands {
   constructor(panel, conversation) {
     this.panel = panel;
     this.conversation = conversation;
+    this.once = new Once();
   }
 
   get open() {
@@ -37,8 +40,10 @@ export class Commands {
     this.dispatch({ type: "session/sending", sending });
     this.dispatch({ type: "session/undo", undo: null });
     try {
-      const delta = await this.deliver("/messages", body, header.revision, sending.key, () =>
-        this.dispatch({ type: "session/sending", sending: { ...sending, state: "unanswered" } }),
+      const onUnanswered = () => this.dispatch({ type: "session/sending", sending: { ...sending, state: "unanswered" } });
+      // What is said while a turn is running is said whether or not that turn has ended when it arrives.
+      const delta = await overtaking(header.revision, header.active_turn_id !== null, (revision) =>
+        this.deliver("/messages", body, revision, sending.key, onUnanswered),
       );
       this.dispatch({ type: "session/sending", sending: null });
       this.conversation.apply(delta);
@@ -112,6 +117,7 @@ export class Commands {
       const path = `/v1/approvals/${encodeURIComponent(approval.id)}/decision`;
       const idempotencyKey = newIdempotencyKey();
       this.conversation.apply(await this.panel.api.change("POST", path, body, { idempotencyKey }));
+      this.panel.approvals.refresh();
       this.panel.announce(decision === "approved" ? "Approved." : "Denied.");
     });
   }
@@ -208,12 +214,12 @@ export class Commands {
     const { undo, header } = this.open;
     if (undo === null) return;
     await this.attempt(async () => {
-      const { revision } = header;
-      if (undo.kind === "restore") {
-        await this.call("POST", "/restore", { ordinal: undo.ordinal }, { revision });
-      } else {
-        await this.call("POST", "/rewind", undo.turnId === null ? { to: "start" } : { turn_id: undo.turnId }, { revision });
-      }
+      const [path, body] =
+        undo.kind === "restore"
+          ? ["/restore", { ordinal: undo.ordinal }]
+          : ["/rewind", undo.turnId === null ? { to: "start" } : { turn_id: undo.turnId }];
+      // It is taken back as well when the turn that it began has ended in the same moment.
+      await overtaking(header.revision, header.active_turn_id !== null, (revision) => this.call("POST", path, body, { revision }));
       this.dispatch({ type: "session/undo", undo: null });
       this.panel.announce("Undone.");
     });
@@ -238,8 +244,10 @@ export class Commands {
   }
 
   deliverOnce(method, path, body, options) {
-    const idempotencyKey = method === "POST" ? newIdempotencyKey() : undefined;
-    return this.panel.api.change(method, this.conversation.path + path, body, { idempotencyKey, ...options });
+    const whole = this.conversation.path + path;
+    // Once the session has moved on, the same words are another call.
+    const what = JSON.stringify([method, path, body, this.open.header.revision]);
+    return this.once.make(what, (key) => this.panel.api.change(method, whole, body, { idempotencyKey: key, ...options }));
   }
 
   /** Do something, and say in words when it was refused. */
@@ -250,7 +258,7 @@ export class Commands {
     } catch (error) {
       if (this.conversation.closing.signal.aborted) return;
       const isStale = error instanceof Problem && error.isStale;
-      const trouble = isStale ? "The session has changed meanwhile; nothing was done. Look, and try again." : explain(error);
+      const trouble = isStale ? "The session has changed meanwhile; nothing was done. Look, and try again." : (MEANWHILE[error.code] ?? explain(error));
       this.dispatch({ type: "session/trouble", trouble });
       this.conversation.sync();
     }
@@ -282,6 +290,13 @@ export class Commands {
   }
 }
 
+/** What has happened to a question while somebody was about to answer it. */
+const MEANWHILE = {
+  "approval-decided": "Somebody else has decided this meanwhile; what they decided stands.",
+  "approval-closed": "The turn has ended meanwhile; there is nothing to decide any more.",
+  "approval-expired": "The time to decide is over; it counts as denied.",
+};
+
 const PREVIEWS = {
   rewind: ({ turnId }) => ["/rewind-preview", turnId === null ? { to: "start" } : { turn_id: turnId }],
   edit: ({ turnId }) => [`/turns/${turnId}/regenerate-preview`, {}],
@@ -295,6 +310,26 @@ const DOINGS = {
   regenerate: ({ turnId }) => [`/turns/${turnId}/regenerate`, {}],
   restore: ({ ordinal }) => ["/restore", { ordinal }],
 };
+
+/** Make a call that means the same however the running turn ends: if nothing but that has happened, it is made again.
+ *
+ * What anybody else has done is for the person to see first.
+ */
+async function overtaking(revision, isRunning, call) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call(revision);
+    } catch (error) {
+      const isOvertaken = isRunning && error instanceof Problem && error.isStale && isByTheService(error.body.changes ?? []);
+      if (!isOvertaken || tries === OVERTAKEN_MAX) throw error;
+      revision = error.body.actual_revision;
+    }
+  }
+}
+
+function isByTheService(changes) {
+  return changes.length > 0 && changes.every((change) => Boolean(change.actor.process));
+}
 
 function rest(milliseconds) {
   return new Promise((resolve) => {

@@ -215,6 +215,21 @@ export class Conversation {
     return turns;
   }
 
+  /** Where on the line a turn stands; null when it does not. */
+  async positionOf(turnId) {
+    const isIt = (turn) => turn.id === turnId;
+    const known = [...this.open.line.turns.values()].find(isIt);
+    if (known !== undefined) return known.position;
+    try {
+      const { position } = await this.get(`/turns/${encodeURIComponent(turnId)}`);
+      await this.ensure(position, position + 1);
+      return this.open !== null && this.open.line.turns.get(position)?.id === turnId ? position : null;
+    } catch (error) {
+      this.tolerate(error);
+      return null;
+    }
+  }
+
   /** Have the turns in [first, end) known; pages that are under way are not asked for again. */
   async ensure(first, end) {
     const { open } = this;

@@ -1,4 +1,5 @@
-// What the inspector shows beside the turn itself: its events, and what its calls were told and answered.
+// What the inspector shows beside the turn itself: where the agent stood before it, its events, and what its calls
+// were told and answered.
 
 import { explain } from "../core/problems.js";
 
@@ -10,8 +11,24 @@ export class Inspection {
     this.conversation = conversation;
   }
 
+  /** Read what the turn at hand does not tell. */
+  read(turn) {
+    this.readBefore(turn);
+    this.readEvents(turn);
+  }
+
+  /** Read with which node and variables a turn began: any number of turns before it may have set them. */
+  async readBefore(turn) {
+    try {
+      const { before } = await this.conversation.get(`/turns/${encodeURIComponent(turn.id)}`);
+      this.conversation.dispatch({ type: "session/details", kind: "before", key: turn.id, value: before });
+    } catch (error) {
+      this.conversation.tolerate(error);
+    }
+  }
+
   /** Read the events of a turn: those up to the one that last changed it. */
-  async read(turn) {
+  async readEvents(turn) {
     try {
       const page = await this.conversation.get("/events", {
         after: Math.max(0, turn.revision - EVENTS_BACK),

@@ -1,6 +1,6 @@
 // What the open session has cost, from the ledger: each call once, and what became of its turn.
 
-import { NoAnswer, Problem } from "../core/problems.js";
+import { NoAnswer, Problem, explain } from "../core/problems.js";
 
 const PAGE = 1_000;
 
@@ -31,6 +31,7 @@ export class Ledger {
         }
       } catch (error) {
         this.conversation.tolerate(error);
+        if (error instanceof Problem) this.conversation.dispatch({ type: "session/ledger-trouble", trouble: explain(error) });
         if (error instanceof NoAnswer || error instanceof Problem) return;
       }
     }

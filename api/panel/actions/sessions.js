@@ -1,14 +1,16 @@
 // The list of sessions, and what is done to sessions as a whole.
 
 import { newIdempotencyKey } from "../core/api.js";
+import { Once } from "../core/once.js";
 import { NoAnswer, Problem, explain } from "../core/problems.js";
+import { withCost } from "../model/list.js";
 import { sinceOf } from "../model/time.js";
-import { wholeSession, writeMarkdown } from "../model/export.js";
 
 const PAGE = 40;
 const COSTS_AT_ONCE = 4;
+const FOUND_MIN = 12;
+const SEARCHED_MAX = 400;
 const TYPING_MS = 180;
-const REFRESH_MS = 15_000;
 
 export class Sessions {
   constructor(panel) {
@@ -16,6 +18,7 @@ export class Sessions {
     this.reading = null;
     this.typing = null;
     this.wanted = 0;
+    this.creating = new Once();
   }
 
   get list() {
@@ -24,15 +27,6 @@ export class Sessions {
 
   dispatch(part) {
     this.panel.store.dispatch({ type: "list", part });
-  }
-
-  /** Look now and then, while someone is looking: the list has no stream of its own. */
-  watch() {
-    const look = () => {
-      if (!document.hidden && this.panel.store.state.key !== null) this.refresh();
-    };
-    addEventListener("focus", look);
-    setInterval(look, REFRESH_MS);
   }
 
   /** Narrow the list down; typing is waited for. */
@@ -59,7 +53,7 @@ export class Sessions {
         phase: "ready",
         trouble: null,
       });
-      this.readCosts();
+      await this.readCosts();
     } catch (error) {
       if (asked !== this.wanted) return;
       if (!(error instanceof NoAnswer || error instanceof Problem)) throw error;
@@ -73,7 +67,7 @@ export class Sessions {
     try {
       const page = await this.read(this.list.nextToken);
       this.dispatch({ items: [...this.list.items, ...page.items], nextToken: page.next_page_token });
-      this.readCosts();
+      await this.readCosts();
     } catch (error) {
       this.dispatch({ trouble: explain(error) });
     }
@@ -93,7 +87,8 @@ export class Sessions {
 
   /** What the sessions have cost, which their list does not say: asked for only while it is filtered by. */
   async readCosts() {
-    if (this.list.filter.cost === "") return;
+    const { filter } = this.list;
+    if (filter.cost === "") return;
     const missing = this.list.items.filter((item) => this.list.costs[item.id]?.revision !== item.revision);
     const next = async () => {
       for (let item = missing.shift(); item !== undefined; item = missing.shift()) {
@@ -105,6 +100,10 @@ export class Sessions {
       }
     };
     await Promise.all(Array.from({ length: COSTS_AT_ONCE }, next));
+    // The dear ones may stand far below; looked for until some are found, or it has been enough.
+    const isDone = this.list.nextToken === null || this.list.items.length >= SEARCHED_MAX;
+    const found = withCost(this.list).length;
+    if (this.list.filter === filter && !isDone && found < FOUND_MIN) await this.more();
   }
 
   /** Open a session; gives its id. */
@@ -113,7 +112,9 @@ export class Sessions {
     if (version !== null) body.agent_version = version;
     if (name.trim() !== "") body.name = name.trim();
     if (Object.keys(context).length > 0) body.context = context;
-    const made = await this.panel.api.change("POST", "/v1/sessions", body, { idempotencyKey: newIdempotencyKey() });
+    const made = await this.creating.make(JSON.stringify(body), (idempotencyKey) =>
+      this.panel.api.change("POST", "/v1/sessions", body, { idempotencyKey }),
+    );
     this.refresh();
     return made.id;
   }
@@ -141,20 +142,12 @@ export class Sessions {
     this.refresh();
   }
 
-  /** Read a whole session and hand it over as a file. */
-  async export(session, form) {
-    const path = `/v1/sessions/${encodeURIComponent(session.id)}`;
-    const { features } = this.panel.store.state;
-    const name = `${(session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80)}`;
-    if (form === "json" && features.exportSession) {
-      const response = await this.panel.api.open("GET", `${path}/export`);
-      download(`${name}.json`, await response.blob());
-      return;
-    }
-    const whole = await wholeSession(this.panel.api, path, { withFutures: form === "json" });
-    const text = form === "json" ? JSON.stringify(whole, null, 2) : writeMarkdown(whole);
-    const type = form === "json" ? "application/json" : "text/markdown";
-    download(`${name}.${form === "json" ? "json" : "md"}`, new Blob([text], { type }));
+  /** Hand a whole session over as a file, as the service writes it. */
+  async export(session, { format, suffix }) {
+    const path = `/v1/sessions/${encodeURIComponent(session.id)}/export?format=${format}`;
+    const response = await this.panel.api.open("GET", path);
+    const name = (session.name ?? session.id).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
+    download(`${name}.${suffix}`, await response.blob());
   }
 }
 

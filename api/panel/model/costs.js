@@ -9,9 +9,12 @@ export function costsByFate(open) {
   const discarded = discardedTurns(open);
   const states = new Map([...open.line.turns.values()].map((turn) => [turn.id, turn.state]));
   const groups = Object.fromEntries(FATES.map((fate) => [fate, []]));
-  for (const entry of open.ledger?.entries ?? []) groups[fateOf(entry, discarded, states)].push(entry);
+  const entries = open.ledger?.entries ?? [];
+  // Of a turn far up the line only the ledger is known: the turn ended as its last call did.
+  const endings = new Map(entries.filter(isCall).map((entry) => [entry.turn_id, entry.outcome]));
+  for (const entry of entries) groups[fateOf(entry.turn_id, discarded, states, endings)].push(entry);
   return Object.fromEntries(
-    FATES.map((fate) => [fate, { calls: groups[fate].length, ...addUsage(groups[fate]) }]),
+    FATES.map((fate) => [fate, { calls: groups[fate].filter(isCall).length, ...addUsage(groups[fate]) }]),
   );
 }
 
@@ -58,10 +61,13 @@ function discardedTurns(open) {
   return ids;
 }
 
-function fateOf(entry, discarded, states) {
-  if (discarded.has(entry.turn_id)) return "discarded";
-  const state = states.get(entry.turn_id);
-  if (state === "failed" || state === "cancelled") return state;
-  if (state === "completed") return "active";
-  return entry.outcome === "completed" ? "active" : entry.outcome;
+function fateOf(turnId, discarded, states, endings) {
+  if (discarded.has(turnId)) return "discarded";
+  const ending = states.get(turnId) ?? endings.get(turnId);
+  return ending === "failed" || ending === "cancelled" ? ending : "active";
+}
+
+/** A correction is a row of its own, and no call. */
+function isCall(entry) {
+  return entry.corrects_id === null;
 }

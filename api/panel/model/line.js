@@ -42,17 +42,9 @@ export function lastSaid(line, cursor) {
   return null;
 }
 
-/** The node before and after a turn: a turn that changed neither node nor variables does not name one. */
-export function nodesAround(line, turn, header) {
-  const last = (end) => {
-    for (let position = end; position >= 0; position -= 1) {
-      const known = line.turns.get(position);
-      if (known === undefined) return header.node;
-      if (known.node !== null) return known.node;
-    }
-    return "start";
-  };
-  return { before: last(turn.position - 1), after: last(turn.position) };
+/** The turn that is being answered or waits for a decision; undefined when there is none, or it is not known yet. */
+export function activeTurn({ header, line }) {
+  return [...line.turns.values()].find((turn) => turn.id === header.active_turn_id);
 }
 
 /** Whether a turn can never change again. */

@@ -16,6 +16,7 @@ export function unopened(id, draft = "") {
     points: {}, // by ordinal: where a future leaves the line, for the doubtful ones
     usage: null,
     ledger: null, // { entries, next, isAll }
+    ledgerTrouble: null, // why it cannot be read
     said: {}, // by turn: the steps of a running turn with what they have said
     connection: { state: "connecting", at: 0, pause: 0 },
     draft,
@@ -24,9 +25,9 @@ export function unopened(id, draft = "") {
     intent: null, // what the person is about to do, with its preview
     undo: null, // { label, kind: "cursor" | "restore", turnId, ordinal }
     trouble: null, // what went wrong with the last command, in words
-    focus: null, // { turnId, count }: a turn to bring into view
+    focus: null, // { position, part }: a turn to bring into view, or that part of it
     inspected: null, // the turn in the inspector
-    details: { events: {}, calls: {} }, // what the inspector has read
+    details: { events: {}, calls: {}, before: {} }, // what the inspector has read
   };
 }
 
@@ -56,7 +57,8 @@ const HANDLERS = {
     futureTurns: { ...open.futureTurns, [ordinal]: { turns, isAll } },
   }),
   "session/usage": (open, { usage }) => ({ ...open, usage }),
-  "session/ledger": (open, { ledger }) => ({ ...open, ledger }),
+  "session/ledger": (open, { ledger }) => ({ ...open, ledger, ledgerTrouble: null }),
+  "session/ledger-trouble": (open, { trouble }) => ({ ...open, ledgerTrouble: trouble }),
   "session/said": said,
   "session/restarted": (open, { turnId, stepId }) => ({
     ...open,
@@ -74,10 +76,8 @@ const HANDLERS = {
     open.intent === null ? open : { ...open, intent: { ...open.intent, ...part } },
   "session/undo": (open, { undo }) => ({ ...open, undo }),
   "session/trouble": (open, { trouble }) => ({ ...open, trouble }),
-  "session/focus": (open, { turnId, position }) => ({
-    ...open,
-    focus: { turnId, position, count: (open.focus?.count ?? 0) + 1 },
-  }),
+  "session/focus": (open, { position, part = null }) => ({ ...open, focus: { position, part } }),
+  "session/focused": (open, { focus }) => (open.focus === focus ? { ...open, focus: null } : open),
   "session/inspect": (open, { turnId }) => ({ ...open, inspected: turnId }),
   "session/details": (open, { kind, key, value }) => ({
     ...open,

@@ -1,6 +1,5 @@
 // The whole state of the panel, and what each action makes of it.
 
-import { NO_FEATURES } from "../core/features.js";
 import { reduceSession, unopened } from "./session.js";
 
 /** The state before anything is known. */
@@ -9,7 +8,6 @@ export function initialState({ key, preferences, route }) {
     key,
     signInTrouble: null,
     preferences,
-    features: NO_FEATURES,
     route,
     agents: { items: null, versions: {}, trouble: null },
     list: {
@@ -20,6 +18,7 @@ export function initialState({ key, preferences, route }) {
       filter: { q: "", state: "", agentId: "", period: "", cost: "" },
       costs: {}, // by session: { revision, cost }
     },
+    approvals: { items: null, hasMore: false, names: {}, trouble: null }, // what waits for a decision, anywhere
     open: null,
     drafts: {}, // by session: what was being written when it was left; "" is a session to come
     dialog: null, // { kind, ... }
@@ -35,7 +34,6 @@ const HANDLERS = {
   "access/key": (state, { key }) => ({ ...state, key, signInTrouble: null }),
   "access/refused": (state, { trouble }) => ({ ...state, key: null, signInTrouble: trouble, open: null }),
   preferences: (state, { preferences }) => ({ ...state, preferences }),
-  features: (state, { features }) => ({ ...state, features }),
   route: (state, { route }) => ({ ...state, route, drawer: null }),
   agents: (state, { part }) => ({ ...state, agents: { ...state.agents, ...part } }),
   "agents/versions": (state, { agentId, versions }) => ({
@@ -47,6 +45,7 @@ const HANDLERS = {
     ...state,
     list: { ...state.list, costs: { ...state.list.costs, [id]: { revision, cost } } },
   }),
+  approvals: (state, { part }) => ({ ...state, approvals: { ...state.approvals, ...part } }),
   "session/open": (state, { id }) => ({
     ...state,
     drafts: draftsOf(state),

@@ -18,6 +18,11 @@ export function exactly(instant) {
   return new Date(instant).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
+/** The time of day alone, where the date stands beside it. */
+export function timeOfDay(instant) {
+  return new Date(instant).toLocaleTimeString("en-GB");
+}
+
 /** The beginning of the time that a filter of the list names; undefined for any time. */
 export function sinceOf(period, now = Date.now()) {
   const hours = { hour: 1, day: 24, week: 168, month: 720 }[period];

@@ -10,6 +10,7 @@ import { isAsideOpen } from "../model/state.js";
 import { Sidebar } from "./sidebar.js";
 import { SignIn } from "./signin.js";
 import { Start } from "./start.js";
+import { Waiting } from "./waiting.js";
 
 export function App({ panel }) {
   const [state, setState] = useState(panel.state);
@@ -25,8 +26,8 @@ export function App({ panel }) {
   }, []);
   const { open } = state;
   useEffect(() => {
-    document.title = titleOf(open);
-  }, [open?.header?.name, open?.header?.active_turn_id]);
+    document.title = titleOf(state.route, open);
+  }, [state.route.name, open?.header?.name, open?.header?.active_turn_id]);
 
   useEffect(() => {
     // What has slid in front of everything else is where one goes on.
@@ -41,13 +42,14 @@ export function App({ panel }) {
   return html`<${PanelProvider} value=${panel}>
     <div class="app" data-drawer=${state.drawer ?? ""} data-aside=${isBeside ? "" : undefined}>
       <button type="button" class="skip" onClick=${() => document.getElementById("main").focus()}>Skip to the conversation</button>
-      <${Sidebar} list=${state.list} agents=${state.agents} openId=${open?.id ?? null} features=${state.features} />
+      <${Sidebar} list=${state.list} agents=${state.agents} openId=${open?.id ?? null} approvals=${state.approvals} isAtApprovals=${state.route.name === "approvals"} />
       <main id="main" tabindex="-1">
-        ${open === null ? html`<${Start} agents=${state.agents} draft=${state.drafts[""] ?? ""} />`
+        ${state.route.name === "approvals" ? html`<${Waiting} approvals=${state.approvals} sessions=${state.list.items} agents=${state.agents} />`
+          : open === null ? html`<${Start} agents=${state.agents} draft=${state.drafts[""] ?? ""} />`
           : isComparing ? html`<${Compare} open=${open} ordinal=${state.route.ordinal} />`
-            : html`<${ConversationView} open=${open} agents=${state.agents} features=${state.features} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
+            : html`<${ConversationView} open=${open} agents=${state.agents} isOffline=${state.isOffline} isAsideOpen=${isAsideOpen(state)} />`}
       </main>
-      ${isBeside && html`<${Aside} features=${state.features} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
+      ${isBeside && html`<${Aside} open=${open} tab=${state.asideTab} comparing=${isComparing ? state.route.ordinal : null} />`}
       ${state.drawer !== null && html`<button type="button" class="veil" aria-label="Close the side panel" onClick=${() => panel.dispatch({ type: "drawer", drawer: null })}></button>`}
     </div>
     <${Dialogs} dialog=${state.dialog} preferences=${state.preferences} />
@@ -55,7 +57,8 @@ export function App({ panel }) {
   <//>`;
 }
 
-function titleOf(open) {
+function titleOf(route, open) {
+  if (route.name === "approvals") return "Approvals – Turnledger";
   if (open?.header == null) return "Turnledger";
   return `${open.header.active_turn_id === null ? "" : "… "}${open.header.name ?? "Session"} – Turnledger`;
 }

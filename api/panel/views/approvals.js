@@ -4,7 +4,7 @@ import { whoIs } from "../model/changes.js";
 import { ago, exactly } from "../model/time.js";
 import { html, Icon, memo, usePanel, useState } from "./parts.js";
 
-const EFFECTS = { read: "only reads", idempotent: "may be repeated", once: "must not be made twice" };
+export const EFFECTS = { read: "only reads", idempotent: "may be repeated", once: "must not be made twice" };
 const REASONS = {
   required: "This tool always asks.",
   policy: "The rules of your organization ask for it.",
@@ -32,7 +32,7 @@ function Question({ approval }) {
     await commands.decide(approval, { decision, note: note.trim(), always: isAlways });
     setBusy(false);
   };
-  return html`<section class="approval" aria-label=${`Approval of ${approval.tool}`}>
+  return html`<section class="approval" tabindex="-1" aria-label=${`Approval of ${approval.tool}`}>
     <h4><${Icon} name="warning" /><span>May <code>${approval.tool}</code> be called?</span><span class="tag">${EFFECTS[approval.effect] ?? approval.effect}</span></h4>
     <${Arguments} value=${approval.arguments} />
     <p class="faint">${REASONS[approval.reason] ?? approval.reason} Without an answer it is denied on <time datetime=${approval.expires_at}>${exactly(approval.expires_at)}</time>.</p>

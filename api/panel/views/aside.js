@@ -11,7 +11,7 @@ const TABS = [
   ["turn", "Turn"],
 ];
 
-export const Aside = memo(({ open, tab, comparing, features }) => {
+export const Aside = memo(({ open, tab, comparing }) => {
   const panel = usePanel();
   const onKeyDown = (event) => {
     const at = TABS.findIndex(([name]) => name === tab);
@@ -20,7 +20,7 @@ export const Aside = memo(({ open, tab, comparing, features }) => {
     panel.showAside(TABS[to % TABS.length][0]);
     event.currentTarget.querySelectorAll("[role=tab]")[to % TABS.length].focus();
   };
-  const inspected = [...open.line.turns.values()].find((turn) => turn.id === open.inspected) ?? null;
+  const inspected = tab === "turn" ? turnOf(open) : null;
   return html`<aside class="aside" aria-label="About this session">
     <div class="aside-head">
       <div class="tabs" role="tablist" aria-label="About this session" onKeyDown=${onKeyDown}>
@@ -32,7 +32,14 @@ export const Aside = memo(({ open, tab, comparing, features }) => {
     <div class="aside-page" id="aside-page" role="tabpanel" aria-labelledby=${`tab-${tab}`} tabindex="0">
       ${tab === "futures" && html`<${Futures} futures=${open.futures} futureTurns=${open.futureTurns} points=${open.points} header=${open.header} intent=${comparing === null ? open.intent : null} comparing=${comparing} />`}
       ${tab === "money" && html`<${Money} open=${open} />`}
-      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} line=${open.line} details=${open.details} features=${features} />`}
+      ${tab === "turn" && html`<${Inspector} turn=${inspected} header=${open.header} details=${open.details} isLive=${open.connection.state === "live"} />`}
     </div>
   </aside>`;
 });
+
+/** The turn that is looked at: on the line, or in a discarded future. */
+function turnOf(open) {
+  const isIt = (turn) => turn.id === open.inspected;
+  const discarded = Object.values(open.futureTurns).flatMap(({ turns }) => turns);
+  return [...open.line.turns.values()].find(isIt) ?? discarded.find(isIt) ?? null;
+}

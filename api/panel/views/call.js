@@ -4,19 +4,20 @@
 import { counted } from "../model/money.js";
 import { html, usePanel, useState } from "./parts.js";
 
-/** The details of a step, behind a button. A tool's are told with the model call that asked for it. */
-export function Call({ turn, step, calls }) {
+/** The details of a step, behind a button beside its figures. A tool's are told with the model call that asked for it. */
+export function Call({ turn, step, calls, figures }) {
   const panel = usePanel();
   const [isOpen, setOpen] = useState(false);
   const isTool = step.kind === "tool";
   const source = isTool ? askedBy(turn, step) : step;
-  if (source === null) return null;
   const toggle = () => {
     setOpen(!isOpen);
     if (!isOpen) panel.inspection.readCall(source.id);
   };
   const words = isTool ? "Arguments and result" : "Prompt and answer";
-  return html`<button type="button" class="link" aria-expanded=${String(isOpen)} onClick=${toggle}>${words}</button>
+  return html`<div class="step-foot">
+      ${source !== null && html`<button type="button" class="link" aria-expanded=${String(isOpen)} onClick=${toggle}>${words}</button>`}
+      <span class="figures">${figures}</span></div>
     ${isOpen && html`<${Opened} step=${step} isTool=${isTool} detail=${calls[source.id]} />`}`;
 }
 
@@ -29,11 +30,13 @@ function Opened({ step, isTool, detail }) {
 function ModelCall({ value }) {
   const { prompt, response, context_pack: pack } = value;
   return html`<div class="call">
+    <p class="faint">${whatFor(value)}</p>
     ${prompt === null ? html`<p class="faint">The prompt cannot be shown any more${value.prompt_difference ? `: ${value.prompt_difference}` : "."}</p>`
       : html`${value.prompt_is_exact === false && html`<p class="bad-words">This is not exactly what was sent: ${value.prompt_difference}</p>`}
         <h5>Instructions</h5><pre tabindex="0" aria-label="Instructions">${prompt.instructions || "none"}</pre>
         <h5>Messages</h5><ol class="messages">${prompt.messages.map((message) => html`<li><strong>${message.role}</strong> <span>${textOf(message)}</span></li>`)}</ol>
-        ${prompt.tools.length > 0 && html`<h5>Tools on offer</h5><p>${prompt.tools.map((tool) => html`<code>${tool.name}</code> `)}</p>`}`}
+        ${prompt.tools.length > 0 && html`<h5>Tools on offer</h5><p>${prompt.tools.map((tool) => html`<code>${tool.name}</code> `)}</p>`}
+        ${prompt.answer_schema && html`<h5>Schema of the answer</h5><pre tabindex="0" aria-label="Schema of the answer">${JSON.stringify(prompt.answer_schema, null, 2)}</pre>`}`}
     ${pack && html`<p class="faint">Made of ${counted(pack.turn_ids.length, "turn")}${fieldsOf(pack)}.</p>`}
     ${response && html`${response.reasoning && html`<h5>Reasoning</h5><pre tabindex="0" aria-label="Reasoning">${response.reasoning}</pre>`}
       <h5>Answer${response.finish_reason ? ` (${response.finish_reason.replace("_", " ")})` : ""}</h5><pre tabindex="0" aria-label="Answer">${response.text || "no text"}</pre>`}
@@ -49,6 +52,15 @@ function ToolCall({ step, value }) {
     <h5>Arguments</h5><pre tabindex="0" aria-label="Arguments">${JSON.stringify(attempt.arguments, null, 2)}</pre>
     <h5>Result${attempt.outcome ? ` (${attempt.outcome})` : ""}</h5><pre tabindex="0" aria-label="Result">${attempt.content ?? "none yet"}</pre>
   </div>`;
+}
+
+/** What the call was made for, where, and by whom it was answered. */
+function whatFor({ purpose, node, attempt, answering_model: answering, model }) {
+  const parts = [`Made for: ${purpose ?? "unknown"}`];
+  if (node !== null) parts.push(`in node ${node}`);
+  if (answering !== null && !model.endsWith(answering)) parts.push(`answered by ${answering}`);
+  if (attempt > 1) parts.push(`attempt ${attempt}`);
+  return `${parts.join(", ")}.`;
 }
 
 /** The model call before a tool call, which asked for it. */

@@ -6,7 +6,7 @@ import { sumOf } from "../model/costs.js";
 import { latencyOf } from "../model/line.js";
 import { counted, showAmount, showCount, showMilliseconds, subtractAmounts } from "../model/money.js";
 import { Intent } from "./intent.js";
-import { html, Icon, memo, useEffect, usePanel, useState } from "./parts.js";
+import { html, Icon, IconButton, memo, useEffect, usePanel, useState } from "./parts.js";
 
 const ROWS = 40;
 
@@ -74,12 +74,14 @@ const Pair = memo(({ position, left, right, cursor }) => {
 });
 
 function Side({ turn, said, answered, kind, none, isOut = false }) {
+  const panel = usePanel();
   if (turn === undefined) return html`<div class="side none"><p>${none}</p></div>`;
   return html`<div class=${`side ${kind}`} data-out=${isOut ? "" : undefined}>
     ${turn.user_message !== null && html`<p class="said-words"><${Words} pieces=${said} kind=${kind} /></p>`}
     ${turn.replies.length > 0 && html`<p class="reply-words"><${Words} pieces=${answered} kind=${kind} /></p>`}
     ${turn.state !== "completed" && html`<p><span class="tag">${turn.state}</span> ${turn.error?.message ?? ""}</p>`}
-    <p class="faint">${turn.usage === null ? "no call" : html`${showAmount(turn.usage.cost, turn.usage.currency)} · ${counted(turn.usage.input_tokens + turn.usage.output_tokens, "token")}`} · ${showMilliseconds(latencyOf(turn))}</p>
+    <p class="faint side-foot"><span>${turn.usage === null ? "no call" : html`${showAmount(turn.usage.cost, turn.usage.currency)} · ${counted(turn.usage.input_tokens + turn.usage.output_tokens, "token")}`} · ${showMilliseconds(latencyOf(turn))}</span>
+      <${IconButton} icon="inspect" label=${`Inspect turn ${turn.position + 1} of ${kind === "left" ? "the future" : "the line"}`} onClick=${() => panel.inspect(turn.id)} /></p>
   </div>`;
 }
 

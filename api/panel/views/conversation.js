@@ -9,11 +9,11 @@ import { SessionMenu } from "./session-menu.js";
 import { Turn, Unknown } from "./turn.js";
 import { WindowedList } from "./window.js";
 
-export const ConversationView = memo(({ open, agents, features, isOffline, isAsideOpen }) => {
+export const ConversationView = memo(({ open, agents, isOffline, isAsideOpen }) => {
   if (open.phase === "loading") return html`<div class="conversation"><div class="filling"><div class="skeleton short"></div><div class="skeleton"></div><div class="skeleton half"></div><p class="visually-hidden" role="status">Opening the session</p></div></div>`;
   if (open.phase !== "ready") return html`<${NotThere} open=${open} />`;
   return html`<div class="conversation">
-    <${Head} open=${open} agents=${agents} features=${features} isAsideOpen=${isAsideOpen} />
+    <${Head} open=${open} agents=${agents} isAsideOpen=${isAsideOpen} />
     <${Turns} open=${open} speaker=${definitionOf(open.header, agents)?.speaker ?? "assistant"} />
     <div class="foot">
       <${Notices} open=${open} isOffline=${isOffline} />
@@ -22,7 +22,7 @@ export const ConversationView = memo(({ open, agents, features, isOffline, isAsi
   </div>`;
 });
 
-function Head({ open, agents, features, isAsideOpen }) {
+function Head({ open, agents, isAsideOpen }) {
   const panel = usePanel();
   const { header, usage } = open;
   const agent = agents.items?.find((item) => item.id === header.agent.id);
@@ -32,13 +32,13 @@ function Head({ open, agents, features, isAsideOpen }) {
     <div class="head-words">
       <h1><button type="button" class="title" title="Rename" onClick=${() => panel.dispatch({ type: "dialog", dialog: { kind: "rename", session: header } })}>${header.name ?? agent?.name ?? "Untitled session"}</button></h1>
       <p>${agent?.name ?? "Agent"} <span class="faint">version ${header.agent.version}${definition ? ` · ${definition.model}` : ""}</span>
-        ${header.state === "ended" && html`<span class="tag">ended</span>`}</p>
+        ${header.state === "ended" && html` <span class="tag">ended</span>`}</p>
     </div>
     <${Link} connection=${open.connection} state=${header.state} />
     <button type="button" class="quiet cost-chip" aria-label=${`Cost of this session: ${usage === null ? "loading" : showAmount(usage.cost, usage.currency)}`} title="What this session has cost" onClick=${() => panel.openAside("money")}>
       ${usage === null ? "…" : showAmount(usage.cost, usage.currency)}</button>
-    <${IconButton} icon="branch" label=${isAsideOpen ? "Hide the side panel" : "Show the side panel"} aria-pressed=${String(isAsideOpen)} onClick=${() => panel.toggleAside()} />
-    <${SessionMenu} session=${header} features=${features} />
+    <${IconButton} icon="beside" label=${isAsideOpen ? "Hide the side panel" : "Show the side panel"} aria-pressed=${String(isAsideOpen)} onClick=${() => panel.toggleAside()} />
+    <${SessionMenu} session=${header} />
   </header>`;
 }
 
@@ -66,7 +66,7 @@ function Turns({ open, speaker }) {
       revision=${isMeant ? header.revision : null} />`;
   };
   return html`<${WindowedList} count=${line.count} label="Conversation" focus=${open.focus} isBusy=${header.active_turn_id !== null}
-    draw=${draw} onRange=${(first, end) => conversation?.ensure(first, end)}
+    onFocused=${(focus) => conversation?.dispatch({ type: "session/focused", focus })} draw=${draw} onRange=${(first, end) => conversation?.ensure(first, end)}
     footer=${html`<${Foot} open=${open} />`} />`;
 }
 
@@ -80,7 +80,8 @@ function Foot({ open }) {
       <button type="button" onClick=${() => moveForward(open, commands)}>Move forward to the end</button>
     </div>`}
     ${sending !== null && html`<div class="turn sending"><div class="turn-number"></div><div class="turn-body"><div class="said"><p>${sending.text}</p></div></div></div>`}
-    ${header.turn_count === 0 && sending === null && html`<div class="empty"><h2>Say the first word</h2><p>The agent answers as soon as you write. Every turn can be taken back, edited and run again.</p></div>`}`;
+    ${header.turn_count === 0 && header.state === "ended" && html`<div class="empty"><h2>Nothing was said</h2><p>This session ended before its first turn.</p></div>`}
+    ${header.turn_count === 0 && header.state === "open" && sending === null && html`<div class="empty"><h2>Say the first word</h2><p>The agent answers as soon as you write. Every turn can be taken back, edited and run again.</p></div>`}`;
 }
 
 function moveForward(open, commands) {
@@ -90,7 +91,7 @@ function moveForward(open, commands) {
 
 function Ended({ header, draft }) {
   const panel = usePanel();
-  return html`<div class="ended"><p>This session has ended${header.resolution ? `: ${header.resolution}` : "."} It stays readable.</p>
+  return html`<div class="ended"><p>This session has ended${header.resolution ? `: ${header.resolution.replace(/\.$/, "")}` : ""}. It stays readable.</p>
     <button type="button" onClick=${() => panel.startWith(draft)}>New session</button></div>`;
 }
 

@@ -1,6 +1,7 @@
 // Keys that work wherever one is.
 
 import { go } from "../core/routes.js";
+import { activeTurn } from "../model/line.js";
 
 /** Listen for as long as the page stands; gives what stops it. */
 export function listenToKeys(panel) {
@@ -21,7 +22,8 @@ function actionFor(panel, event, isWriting) {
   if (event.key === "Escape") {
     if (panel.state.drawer !== null) return () => panel.dispatch({ type: "drawer", drawer: null });
     if (open?.intent) return () => panel.commands.dropIntent();
-    if (open?.header?.active_turn_id) return () => panel.commands.stop();
+    // A turn that waits for a decision is not running: a key pressed in passing must not take the question away.
+    if (open?.header?.active_turn_id && activeTurn(open)?.state !== "awaiting_approval") return () => panel.commands.stop();
     return null;
   }
   if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {

@@ -18,14 +18,17 @@ export const Money = memo(({ open }) => {
   useEffect(() => {
     conversation?.ensure(open.line.count - CHART_TURNS, open.line.count);
   }, [open.line]);
+  if (open.usage !== null && open.ledgerTrouble !== null) {
+    return html`<div class="money"><${Total} usage=${open.usage} /><p class="notice">What became of it cannot be told: ${open.ledgerTrouble}</p>
+      <${Chart} points=${perTurn(open, CHART_TURNS)} /></div>`;
+  }
   if (open.usage === null || open.ledger === null) return html`<div class="empty small"><div class="skeleton"></div><div class="skeleton half"></div></div>`;
   const costs = costsByFate(open);
   const isWhole = open.ledger.isAll;
   const total = isWhole ? totalOf(costs) : (open.usage.cost ?? "0");
   const { currency } = open.usage;
   return html`<div class="money">
-    <p class="total"><strong>${open.usage.cost === null ? "unknown" : showAmount(open.usage.cost, currency)}</strong>
-      <span>${showCount(open.usage.input_tokens)} tokens in, ${showCount(open.usage.output_tokens)} out</span></p>
+    <${Total} usage=${open.usage} />
     ${open.usage.unknown_count > 0 && html`<p class="notice">${counted(open.usage.unknown_count, "call")} of unknown cost ${open.usage.unknown_count === 1 ? "is" : "are"} not in the sum.</p>`}
     <div class="bar" role="img" aria-label=${FATES.map((fate) => `${WORDS[fate][0]} ${showAmount(costs[fate].cost, currency)}`).join(", ")}>
       ${FATES.map((fate) => html`<i class=${fate} style=${{ flexGrow: shareOf(costs[fate].cost, total) }}></i>`)}</div>
@@ -33,6 +36,11 @@ export const Money = memo(({ open }) => {
       ${FATES.map((fate) => html`<div class=${fate}><dt><i aria-hidden="true"></i><span>${WORDS[fate][0]}<small>${WORDS[fate][1]}</small></span></dt>
         <dd>${showAmount(costs[fate].cost, currency)}<small>${counted(costs[fate].calls, "call")}</small></dd></div>`)}
     </dl>
-    <${Chart} points=${perTurn(open, CHART_TURNS)} count=${open.line.count} />
+    <${Chart} points=${perTurn(open, CHART_TURNS)} />
   </div>`;
 });
+
+function Total({ usage }) {
+  return html`<p class="total"><strong>${usage.cost === null ? "unknown" : showAmount(usage.cost, usage.currency)}</strong>
+    <span>${showCount(usage.input_tokens)} tokens in, ${showCount(usage.output_tokens)} out</span></p>`;
+}

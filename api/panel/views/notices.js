@@ -34,7 +34,7 @@ function Conflict({ open }) {
   const shown = lines.slice(-5);
   const look = (turnId) => {
     const turn = [...open.line.turns.values()].find((known) => known.id === turnId);
-    if (turn) commands.dispatch({ type: "session/focus", turnId, position: turn.position });
+    if (turn) commands.dispatch({ type: "session/focus", position: turn.position });
   };
   return html`<section class="conflict" role="alertdialog" aria-label="Your message was not sent" aria-describedby="conflict-why">
     <h3><${Icon} name="warning" />Your message was not sent</h3>

@@ -1,23 +1,27 @@
 // The list of sessions, with what narrows it down.
 
-import { isAtLeast, counted, showAmount } from "../model/money.js";
+import { withCost } from "../model/list.js";
+import { counted, showAmount } from "../model/money.js";
 import { sessionHash } from "../core/routes.js";
 import { ago, exactly } from "../model/time.js";
 import { html, Icon, IconButton, memo, Menu, useState, usePanel } from "./parts.js";
 import { SessionMenu } from "./session-menu.js";
 
-export const Sidebar = memo(({ list, agents, openId, features }) => {
+export const Sidebar = memo(({ list, agents, openId, approvals, isAtApprovals }) => {
   const panel = usePanel();
   const shown = withCost(list);
+  const asking = new Set((approvals.items ?? []).map((approval) => approval.session_id));
   return html`<nav class="sidebar" aria-label="Sessions">
     <div class="brand">
       <a href="#/" aria-label="Turnledger, new session"><img src=${new URL("../icon.svg", import.meta.url).pathname} alt="" width="26" height="26" /><span>Turnledger</span></a>
       <${PanelMenu} />
     </div>
     <a class="button primary wide" href="#/"><${Icon} name="plus" />New session</a>
+    <a class="approvals-link" href="#/approvals" aria-current=${isAtApprovals ? "page" : undefined}><${Icon} name="ask" />Approvals
+      ${approvals.items?.length > 0 && html`<span class="count" aria-label=${`${approvals.items.length} open`}>${approvals.items.length}${approvals.hasMore ? "+" : ""}</span>`}</a>
     <${Filters} filter=${list.filter} agents=${agents} />
     <ul class="sessions" aria-label="Sessions, newest first" aria-busy=${String(list.phase === "loading")}>
-      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} features=${features} cost=${list.costs[item.id]} />`)}
+      ${shown.map((item) => html`<${Row} key=${item.id} item=${item} agents=${agents} isOpen=${item.id === openId} isAsking=${asking.has(item.id)} cost=${list.costs[item.id]} />`)}
     </ul>
     ${list.phase === "loading" && shown.length === 0 && html`<div class="list-empty"><div class="skeleton"></div><div class="skeleton half"></div></div>`}
     ${list.phase === "ready" && shown.length === 0 && html`<${Nothing} filter=${list.filter} hasMore=${list.nextToken !== null} />`}
@@ -26,17 +30,17 @@ export const Sidebar = memo(({ list, agents, openId, features }) => {
   </nav>`;
 });
 
-const Row = memo(({ item, agents, isOpen, features, cost }) => {
+const Row = memo(({ item, agents, isOpen, isAsking, cost }) => {
   const name = item.name ?? agents.items?.find((agent) => agent.id === item.agent.id)?.name ?? "Untitled session";
   return html`<li class=${`session${isOpen ? " is-open" : ""}`}>
     <a href=${sessionHash(item.id)} aria-current=${isOpen ? "page" : undefined}>
-      <span class=${`session-name${item.name === null ? " untitled" : ""}`}>${item.active_turn_id !== null && html`<i class="running" role="img" aria-label="running"></i>`}${name}</span>
+      <span class=${`session-name${item.name === null ? " untitled" : ""}`}>${item.active_turn_id !== null && html`<i class=${isAsking ? "running asking" : "running"} role="img" aria-label=${isAsking ? "waits for an approval" : "running"}></i>`}${name}</span>
       <span class="session-facts"><span>${counted(item.turn_count, "turn")}</span>
         ${cost && html`<span>${showAmount(cost.cost)}</span>`}
         ${item.state === "ended" && html`<span class="tag">ended</span>`}
         <time datetime=${item.updated_at} title=${exactly(item.updated_at)}>${ago(item.updated_at)}</time></span>
     </a>
-    <${SessionMenu} session=${item} features=${features} label=${`Actions on ${name}`} />
+    <${SessionMenu} session=${item} label=${`Actions on ${name}`} />
   </li>`;
 });
 
@@ -79,10 +83,4 @@ function PanelMenu() {
     { icon: "file", label: "The API", act: () => window.open("/schema", "_blank", "noopener") },
     { icon: "close", label: "Sign out", act: () => panel.signOut() },
   ]} />`;
-}
-
-/** The sessions that cost enough; those whose cost is not known yet are left out until it is. */
-function withCost({ items, costs, filter }) {
-  if (filter.cost === "") return items;
-  return items.filter((item) => costs[item.id]?.cost != null && isAtLeast(costs[item.id].cost, filter.cost));
 }

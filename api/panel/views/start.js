@@ -2,7 +2,7 @@
 
 import { explain } from "../core/problems.js";
 import { go, sessionHash } from "../core/routes.js";
-import { html, Icon, IconButton, memo, useEffect, usePanel, useState } from "./parts.js";
+import { html, Icon, IconButton, memo, useEffect, usePanel, useRef, useState } from "./parts.js";
 
 const HINTS_MAX = 6;
 const NO_FIELD = { name: "", value: "" };
@@ -11,7 +11,7 @@ export const Start = memo(({ agents, draft }) => {
   const panel = usePanel();
   const [chosen, setChosen] = useState({ agentId: null, version: null });
   const [name, setName] = useState("");
-  const [fields, setFields] = useState([]);
+  const [fields, setFields] = useState(null); // null until somebody has touched them
   const [json, setJson] = useState(null);
   const [trouble, setTrouble] = useState(null);
   const [isBusy, setBusy] = useState(false);
@@ -23,10 +23,14 @@ export const Start = memo(({ agents, draft }) => {
     if (agentId !== null) panel.readVersions(agentId);
   }, [agentId]);
 
+  // Until another choice is known, what was shown stays.
+  const known = useRef(null);
+  known.current = version ?? known.current;
+  const hints = hintsOf(known.current?.definition);
   const start = async (event) => {
     event.preventDefault();
     setTrouble(null);
-    const context = contextOf(json, fields);
+    const context = contextOf(json, fields ?? []);
     if (context === null) {
       setTrouble("The context is not a JSON object.");
       return;
@@ -42,8 +46,11 @@ export const Start = memo(({ agents, draft }) => {
     }
   };
 
+  // The form appears whole: what came later would push its button away from under the pointer.
+  const isWhole = useRef(false);
+  if (agents.items?.length === 0 || versions !== null || agents.trouble !== null) isWhole.current = true;
   if (agents.trouble !== null && agents.items === null) return html`<${NoAgents} words=${agents.trouble} />`;
-  if (agents.items === null) return html`<div class="start"><div class="skeleton short"></div><div class="skeleton"></div></div>`;
+  if (!isWhole.current) return html`<div class="start"><div class="skeleton short"></div><div class="skeleton"></div></div>`;
   if (agents.items.length === 0) return html`<${NoAgents} words="Publish one with POST /v1/agents, and it appears here." />`;
   return html`<div class="start"><form onSubmit=${start}>
     <div class="start-head"><${IconButton} icon="menu" label="Sessions" class="quiet square only-narrow" onClick=${() => panel.dispatch({ type: "drawer", drawer: "sessions" })} />
@@ -55,12 +62,13 @@ export const Start = memo(({ agents, draft }) => {
         onChange=${(event) => setChosen({ agentId, version: event.target.value === "" ? null : Number(event.target.value) })}>
         <option value="">newest (${agent?.latest_version})</option>${(versions ?? []).map((item) => html`<option value=${item.version}>${item.version}</option>`)}</select></label>
     </div>
-    ${version && html`<${AgentCard} definition=${version.definition} />`}
+    ${known.current && html`<${AgentCard} definition=${known.current.definition} />`}
     <label>Name <span class="optional">optional</span><input id="name" value=${name} maxlength="200" placeholder="What are you trying?" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
     <fieldset><legend>Context <span class="optional">optional, what the agent is told about this session</span></legend>
-      ${json === null ? html`<${Fields} fields=${fields} onChange=${setFields} hints=${hintsOf(version?.definition)} />`
+      ${json === null ? html`<${Fields} fields=${fields} onChange=${setFields} hints=${hints} />`
         : html`<label class="visually-hidden" for="context-json">Context as JSON</label><textarea id="context-json" class="mono" rows="5" spellcheck="false" value=${json} onInput=${(event) => setJson(event.target.value)}></textarea>`}
-      <button type="button" class="link" onClick=${() => setJson(json === null ? JSON.stringify(contextOf(null, fields), null, 2) : null)}>${json === null ? "Write it as JSON" : "Back to fields"}</button>
+      <div class="field-ways">${json === null && html`<button type="button" class="quiet" onClick=${() => setFields([...rowsOf(fields, hints), NO_FIELD])}><${Icon} name="plus" />Add a field</button>`}
+      <button type="button" class="link" onClick=${() => setJson(json === null ? JSON.stringify(contextOf(null, fields ?? []), null, 2) : null)}>${json === null ? "Write it as JSON" : "Back to fields"}</button></div>
     </fieldset>
     ${trouble && html`<p class="bad-words" role="alert">${trouble}</p>`}
     ${draft && html`<p class="notice">Your draft comes along: “${draft.slice(0, 80)}${draft.length > 80 ? "…" : ""}”</p>`}
@@ -77,14 +85,18 @@ function AgentCard({ definition }) {
 }
 
 function Fields({ fields, onChange, hints }) {
-  const rows = fields.length === 0 ? hints.map((name) => ({ name, value: "" })) : fields;
+  const rows = rowsOf(fields, hints);
   const set = (at, part) => onChange(rows.map((field, index) => (index === at ? { ...field, ...part } : field)));
   return html`${rows.map((field, at) => html`<div class="row field">
     <input aria-label=${`Name of field ${at + 1}`} placeholder="customer" value=${field.name} autocomplete="off" onInput=${(event) => set(at, { name: event.target.value })} />
     <input class="grow" aria-label=${`Value of field ${at + 1}`} placeholder="Ada, who likes engines" value=${field.value} autocomplete="off" onInput=${(event) => set(at, { value: event.target.value })} />
     <${IconButton} icon="close" label=${`Remove field ${at + 1}`} onClick=${() => onChange(rows.filter((_, index) => index !== at))} />
-  </div>`)}
-  <button type="button" class="quiet" onClick=${() => onChange([...rows, NO_FIELD])}><${Icon} name="plus" />Add a field</button>`;
+  </div>`)}`;
+}
+
+/** The fields as they are shown: what the agent speaks of stands there before anything was written. */
+function rowsOf(fields, hints) {
+  return fields === null ? hints.map((name) => ({ name, value: "" })) : fields;
 }
 
 function NoAgents({ words }) {

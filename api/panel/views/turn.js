@@ -94,7 +94,7 @@ function Actions({ turn, isOpen, isLast, isOut }) {
     ${isOpen && !isLast &&
     html`<${IconButton} icon="rewind" label=${isOut ? "Move forward to here" : "Rewind to here"} text=${true} onClick=${() => intend("rewind")} />`}
     ${isOpen && turn.position === 0 && !isOut &&
-    html`<${IconButton} icon="rewind" label="Rewind to the start" text=${!isLast ? false : true} onClick=${() =>
+    html`<${IconButton} icon="start" label="Rewind to the start" text=${!isLast ? false : true} onClick=${() =>
       commands.intend({ kind: "rewind", turnId: null, anchor: turn.id, position: -1 })} />`}
     <${CopyButton} text=${text} label="Copy text" />
     <${IconButton} icon="fork" label="Fork a new session from here" onClick=${() => panel.forkFrom(turn.id)} />

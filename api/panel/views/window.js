@@ -24,7 +24,8 @@ export class WindowedList extends Component {
     this.observer.observe(this.scroller);
     this.observer.observe(this.footer);
     this.afterDraw();
-    this.toEnd();
+    if (this.props.focus === null) this.toEnd();
+    else this.aimAt(this.props.focus);
   }
 
   componentWillUnmount() {
@@ -33,7 +34,7 @@ export class WindowedList extends Component {
 
   componentWillReceiveProps(next) {
     if (next.count !== this.props.count) this.heights.resize(next.count);
-    if (next.focus !== null && next.focus !== this.props.focus) this.aimAt(next.focus.position);
+    if (next.focus !== null && next.focus !== this.props.focus) this.aimAt(next.focus);
   }
 
   componentDidUpdate() {
@@ -78,29 +79,35 @@ export class WindowedList extends Component {
     if (hasGrown) this.lookAgain(true);
   }
 
-  /** Bring an item to the top of the view; heights on the way may still be guesses, so look again. */
-  aimAt(position) {
+  /** Bring an item to the top of the view, or a part of it; heights on the way may still be guesses, so look again. */
+  aimAt(focus) {
     this.isAtEnd = false;
-    this.aim = { position, tries: AIM_TRIES };
+    this.aim = { focus, tries: AIM_TRIES };
     requestAnimationFrame(() => this.takeAim());
   }
 
   takeAim() {
     if (this.aim === null) return;
-    const { position } = this.aim;
+    const { position, part } = this.aim.focus;
     const slot = this.inner.querySelector(`[data-position="${position}"]`);
-    const top = slot === null ? this.heights.offset(position) + this.inner.offsetTop : slot.offsetTop;
+    const target = (part === null ? null : slot?.querySelector(part)) ?? slot?.querySelector("article");
+    const top = slot === null ? this.heights.offset(position) + this.inner.offsetTop : this.topOf(target);
     const wanted = Math.max(0, top - 24);
     const isThere = slot !== null && Math.abs(this.scroller.scrollTop - Math.min(wanted, this.room)) < 2;
     this.scroller.scrollTop = wanted;
     this.aim.tries -= 1;
     if (isThere || this.aim.tries <= 0) {
+      this.props.onFocused(this.aim.focus);
       this.aim = null;
-      slot?.querySelector("article")?.focus({ preventScroll: true });
+      target?.focus({ preventScroll: true });
     } else {
       this.lookAgain();
       requestAnimationFrame(() => this.takeAim());
     }
+  }
+
+  topOf(node) {
+    return node.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top + this.scroller.scrollTop;
   }
 
   get room() {
@@ -141,8 +148,8 @@ export class WindowedList extends Component {
         </div>
         <div class="feed-foot" ref=${(node) => { this.footer = node ?? this.footer; }}>${footer}</div>
       </div>
-      ${!isAtEnd && html`<button type="button" class="to-end" onClick=${() => { this.isAtEnd = true; this.aim = null; this.toEnd(); this.lookAgain(); }}>
-        <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 3v10M4 9l4 4 4-4" /></svg>Newest</button>`}
+      ${!isAtEnd && html`<button type="button" class="to-end" aria-label="Newest" title="Newest" onClick=${() => { this.isAtEnd = true; this.aim = null; this.toEnd(); this.lookAgain(); }}>
+        <svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M8 3v10M4 9l4 4 4-4" /></svg></button>`}
     </div>`;
   }
 }

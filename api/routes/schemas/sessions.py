@@ -55,6 +55,8 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Reply, ...]
     node: str | None
     """The agent's node after this turn; null when the turn changed neither node nor variables."""
+    variables: dict[str, Any] | None
+    """All of the agent's variables after this turn; null when the turn changed neither node nor variables."""
     steps: tuple[StepView, ...]
     approvals: tuple[Approval, ...]
     """All that people were asked in this turn, in order; undecided for good where the turn ended before."""
@@ -66,6 +68,20 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     """Null until the turn waits or is final, and for turns without a priced call."""
     copied_from: str | None
     """The turn of another session that a fork copied; a copy has no usage."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an agent stands between two turns."""
+
+    node: str
+    variables: dict[str, Any]
+
+
+class TurnInPlace(TurnView, frozen=True, kw_only=True):
+    """A turn with what it found."""
+
+    before: Standing
+    """Where the agent stood before this turn. What it changed is in `node` and `variables`."""
 
 
 class DiscardedFutureView(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,6 +272,7 @@ def turn_view(turn: Turn) -> TurnView:
         user_message=turn.user_message,
         replies=turn.replies,
         node=turn.node,
+        variables=turn.variables,
         steps=tuple(step_view(step) for step in turn.steps),
         approvals=turn.approvals,
         notices=turn.notices,
@@ -263,6 +280,12 @@ def turn_view(turn: Turn) -> TurnView:
         usage=None if turn.usage is None else usage_view(turn.usage),
         copied_from=turn.copied_from,
     )
+
+
+def turn_in_place(turn: Turn, node: str, variables: dict[str, Any]) -> TurnInPlace:
+    """Show a turn with the node and the variables before it."""
+    before = Standing(node=node, variables=variables)
+    return TurnInPlace(**msgspec.structs.asdict(turn_view(turn)), before=before)
 
 
 def discarded_future_view(future: DiscardedFuture) -> DiscardedFutureView:
