@@ -100,6 +100,30 @@ async def test_lists_of_the_installation_go_on_page_by_page(pool: Pool) -> None:
             assert second["next_page_token"] is None
 
 
+@pytest.mark.parametrize(
+    ("path", "name"), [("/v1/usage/heads", "organization_id"), ("/v1/organizations", "id")]
+)
+async def test_pages_hold_every_organization_once_while_others_are_added(
+    pool: Pool, path: str, name: str
+) -> None:
+    async with serving(pool) as api, operator_of(api) as operator:
+        access = api.world.store.access
+        there = {api.world.organization_id}
+        there |= {(await access.create_organization(f"There {number}")).id for number in range(6)}
+
+        found, token = [], ""
+        while token is not None:
+            page = await operator.get(f"{path}?limit=2{token and f'&page_token={token}'}")
+            found += [item[name] for item in page["items"]]
+            token = page["next_page_token"]
+            await access.create_organization("Added meanwhile")
+        newest = (await operator.get(f"{path}?limit=1"))["items"]
+
+    assert len(found) == len(set(found))
+    assert set(found) == there
+    assert newest[0][name] not in there, "what was added is found by whoever begins anew"
+
+
 async def test_everything_else_is_closed_to_it(pool: Pool) -> None:
     async with serving(pool) as owner, operator_of(owner) as operator:
         bench = await set_up(owner)
