@@ -90,7 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_token: Annotated[_Key | None, Meta(extra=_KEY)] = None
     """Bearer token with which `/metrics` is read; unset, it is answered on a loopback address alone."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """TCP port on which a worker, which serves nothing else, answers `/metrics`; 0: it does not."""
+    """TCP port on which a worker, which serves nothing else, answers `/metrics` and the probes of its health;
+    0: it does not."""
     otlp_endpoint: Annotated[str | None, Meta(extra={**_URL, "variable": "OTEL_EXPORTER_OTLP_ENDPOINT"})] = (
         None
     )

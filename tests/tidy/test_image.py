@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from api.cli import _parser
-from api.routes.mounting import OPERATIONS
+from api.routes import health
 from api.settings import load, settings
 from tests import image
 
@@ -125,14 +125,18 @@ def test_commands_and_their_arguments_are_those_of_the_command_line(
 def test_ports_and_probes_are_those_of_the_service(compose: dict[str, Any]) -> None:
     [exposed] = [one.rest for one in image.instructions() if one.word == "EXPOSE"]
     current = load({name: value for name, value in image.variables().items() if name not in FOREIGN}, {})
-    service = compose["services"]["service"]
-    [probe] = re.findall(r"http://[^']+", service["healthcheck"]["test"][-1])
+    service, worker = compose["services"]["service"], compose["services"]["worker"]
+    probes = [one["healthcheck"]["test"][-1] for one in (service, worker)]
+    [of_service, of_worker] = [urlsplit(re.findall(r"http://[^']+", probe)[0]) for probe in probes]
 
     assert int(exposed) == current.port
     assert service["ports"] == [f"127.0.0.1:{current.port}:{current.port}"], "nobody but this machine gets in"
-    assert urlsplit(probe).port == current.port
-    assert urlsplit(probe).path in {operation.path for operation in OPERATIONS if operation.is_public}
-    compile(service["healthcheck"]["test"][-1], "healthcheck", "exec")
+    assert "ports" not in worker
+    assert of_service.port == current.port
+    assert of_worker.port == int(worker["environment"]["TURNLEDGER_METRICS_PORT"])
+    assert {of_service.path, of_worker.path} <= {operation.path for operation in health.OPERATIONS}
+    for probe in probes:
+        compile(probe, "healthcheck", "exec")
 
 
 def test_a_stop_gives_turns_the_time_that_they_are_promised(compose: dict[str, Any]) -> None:
