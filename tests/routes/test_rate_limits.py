@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from api.routes.errors import RateLimited
 from api.routes.rate_limits import LOTS, RateLimits
 from api.store import Caller
-from api.store.base import KeyLimits
+from api.store.base import KeyLimits, utc_now
 from db.pool import Pool
-from tests.factories import World, make_world
+from tests.factories import World, completing, make_world
+from tests.ledger import call, claimed
 from tests.routes.service import Api, make_app, make_state, serving, turns_running
 
 
@@ -243,3 +245,33 @@ async def test_a_key_that_has_used_its_tokens_begins_no_turn_in_this_minute(pool
     assert (refused.status_code, refused.json()["violated_policies"]) == (429, ["tokens"])
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert (read.status_code, others.status_code) == (200, 200)
+
+
+async def test_tokens_count_in_the_minute_in_which_they_were_used(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(pool) as owner:
+        fields = {"name": "x", "scopes": ["sessions:read", "sessions:write"], "tokens_per_minute_max": 10}
+        key = await owner.post("/v1/api-keys", fields, status=201)
+        api = Api(owner.world, owner.app, key["secret"])
+        session = await api.session()
+        statuses = []
+        # A minute that has just begun lets one more turn through: the last but one of these, or the last.
+        for minutes_ago in (1, 1, 0, 0, 0):
+            ago = timedelta(minutes=minutes_ago)
+            monkeypatch.setattr(owner.world.store.running, "_clock", lambda ago=ago: utc_now() - ago)
+            answer = await api.call(
+                "POST",
+                f"/v1/sessions/{session['id']}/messages",
+                {"text": "Hello"},
+                headers={"If-Match": "*", "Prefer": "respond-async"},
+            )
+            statuses.append(answer.status_code)
+            if answer.status_code == 202:
+                claim = await claimed(owner.world)
+                await call(owner.world, claim)  # ten tokens
+                await owner.world.store.running.publish(claim, completing(claim, "Hi."))
+        await api.close()
+
+    assert statuses[:3] == [202, 202, 202], "those of the minute before hinder nobody"
+    assert 429 in statuses[3:]
