@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from api.routes import rate_limits
 from api.routes.errors import RateLimited
 from api.routes.rate_limits import LOTS, RateLimits
+from api.stopping import stopped
 from api.store import Caller
 from api.store.base import KeyLimits, utc_now
 from db.pool import Pool
@@ -190,6 +192,28 @@ async def test_streams_of_a_process_that_died_count_until_they_expire(pool: Pool
 
     async with pool.acquire() as conn:
         assert await conn.fetchval("SELECT count(*) FROM key_streams") == 1
+
+
+async def test_a_process_that_lives_keeps_its_streams_beyond_their_time(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "_PROLONG_SECONDS", 0.02)
+    world = await make_world(pool)
+    caller = await caller_with(world, streams_max=1)
+    holding, other = RateLimits(world.store.key_limits), RateLimits(world.store.key_limits)
+    await holding.take_stream(caller)
+    await pool.execute("UPDATE key_streams SET expires_at = clock_timestamp() + interval '1 second'")
+
+    prolonging = asyncio.create_task(holding.prolong_forever())
+    async with asyncio.timeout(10):
+        while not await pool.fetchval(
+            "SELECT bool_and(expires_at > clock_timestamp() + interval '10 seconds') FROM key_streams"
+        ):
+            await asyncio.sleep(0.02)
+    await stopped(prolonging)
+
+    with pytest.raises(RateLimited):
+        await other.take_stream(caller)
 
 
 async def test_a_call_that_is_answered_without_a_stream_holds_none(pool: Pool) -> None:
