@@ -5,8 +5,8 @@ PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
 
-.PHONY: check check-static format format-check lint layers types test fresh coverage bench chaos mutants pgbouncer \
-        panel-shots constraints environment
+.PHONY: check check-static format format-check lint layers types test fresh coverage bench growth chaos mutants \
+        pgbouncer panel-shots constraints environment
 
 check: check-static coverage test
 
@@ -49,6 +49,10 @@ coverage: environment
 
 bench: environment
 	$(RUN) bench
+
+# A million sessions beside a thousand.
+growth: environment
+	$(RUN) bench.growth
 
 # Kills everything at random and checks what remains; CHAOS="--turns 20000 --kills 60" is the long form.
 chaos: environment

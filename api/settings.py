@@ -138,6 +138,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest wait that `Prefer: wait=` can ask for."""
     idempotency_hours: Annotated[int, Meta(ge=1, le=8760)] = 72
     """Time that the answer to an `Idempotency-Key` is kept."""
+    steps_kept_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    """Days that it is kept how turns came about: prompts and answers of model calls, arguments and results of
+    tool calls; 0: as long as their session."""
+    events_kept_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    """Days that the events of sessions are kept; a reader that is further behind reads the session anew; 0:
+    as long as their session."""
     key_cache_seconds: Annotated[float, Meta(ge=0, le=5)] = 5
     """Time for which a revoked API key may still be accepted, by this process."""
     idle_sweep_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60

@@ -13,6 +13,7 @@ BENCHMARKS = (
     "panel",
     "takeover",
     "row_security",
+    "growth",
 )
 
 if __name__ == "__main__":

@@ -30,15 +30,18 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def bench_database() -> AsyncIterator[Database]:
+async def bench_database(name: str = _NAME) -> AsyncIterator[Database]:
     """A migrated, empty database; the embedded server keeps its data safe here as in production."""
     given = os.environ.get(SERVER_VARIABLE)
     if given:
-        async with _fresh(given) as dsn:
+        async with _fresh(given, name) as dsn:
             yield Database(dsn=dsn, wal_folder=None)
         return
     with _folder() as folder:
-        async with embedded.running(folder, durable=True, guarded=True) as server, _fresh(server) as dsn:
+        async with (
+            embedded.running(folder, durable=True, guarded=True) as server,
+            _fresh(server, name) as dsn,
+        ):
             yield Database(dsn=dsn, wal_folder=folder / "cluster" / "pg_wal")
 
 
@@ -53,14 +56,14 @@ def _folder() -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def _fresh(server_dsn: str) -> AsyncIterator[str]:
-    dsn = urlunsplit(urlsplit(server_dsn)._replace(path=f"/{_NAME}"))
+async def _fresh(server_dsn: str, name: str) -> AsyncIterator[str]:
+    dsn = urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
     admin = await asyncpg.connect(server_dsn, **connect_options(server_dsn))
     try:
-        await admin.execute(f'DROP DATABASE IF EXISTS "{_NAME}" WITH (FORCE)')
-        await admin.execute(f'CREATE DATABASE "{_NAME}"')
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.execute(f'CREATE DATABASE "{name}"')
         await migrate(dsn, migrations_folder())
         yield dsn
-        await admin.execute(f'DROP DATABASE "{_NAME}" WITH (FORCE)')
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await admin.close()

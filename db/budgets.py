@@ -65,6 +65,10 @@ SELECT b.key_id, b.period, b.time_zone, b.hard_limit, b.warn_at, b.reserve_per_c
                    SELECT COALESCE(sum(u.cost), 0) FROM usage_entries u
                     WHERE u.organization_id = b.organization_id AND u.created_at >= p.starts_at
                       AND (b.key_id IS NULL OR u.key_id = b.key_id))
+                 + (-- What has left the ledger is older than any day or month.
+                   SELECT COALESCE(sum(a.cost), 0) FROM archived_usage a
+                    WHERE a.organization_id = b.organization_id AND b.period = 'total'
+                      AND (b.key_id IS NULL OR a.key_id = b.key_id))
               END AS spent) s
  CROSS JOIN LATERAL (
        SELECT COALESCE(sum(c.reserved), 0) AS reserved, count(*) AS call_count

@@ -227,11 +227,12 @@ async def restart(
 
 
 # A log goes as a whole, and not before its turn is final: a cancel keeps what it holds, and a reader that
-# found its beginning missing would show the rest as if it were all.
+# found its beginning missing would show the rest as if it were all. A turn's log lies in one partition, which
+# is dropped as a whole; here goes what was carried over from there, or written while there was none for it.
 _SWEEP = """
-DELETE FROM deltas d
+DELETE FROM deltas_rest d
  WHERE d.at < $1
-   AND NOT EXISTS (SELECT FROM deltas l
+   AND NOT EXISTS (SELECT FROM deltas_rest l
                     WHERE l.organization_id = d.organization_id AND l.session_id = d.session_id
                       AND l.turn_id = d.turn_id AND l.at >= $1)
    AND NOT EXISTS (SELECT FROM turns t
@@ -244,7 +245,7 @@ DELETE FROM deltas d
 
 
 async def sweep(conn: Connection, *, before: datetime) -> int:
-    """Forget the delta logs of every organization whose turns were final before this instant; answers how
-    many entries.
+    """Forget the delta logs outside of partitions, of every organization, whose turns were final before this
+    instant; answers how many entries.
     """
     return int((await conn.execute(_SWEEP, before)).rpartition(" ")[2])

@@ -21,11 +21,14 @@ class FindingRow(NamedTuple):
 # A gap, a repetition or a counter that ran ahead would let a billing reader miss or repeat a row.
 _LEDGER_DENSITY = """
 SELECT l.organization_id, 'organization' AS subject,
-       format('counter %s, %s rows, the last %s', l.last_seq, count(u.seq), max(u.seq)) AS detail
+       format('counter %s, %s rows and %s in archives, the last %s', l.last_seq, count(u.seq),
+              l.archived_count, GREATEST(max(u.seq), l.archived_through)) AS detail
   FROM organization_ledgers l
   LEFT JOIN usage_entries u ON u.organization_id = l.organization_id
- GROUP BY l.organization_id, l.last_seq
-HAVING count(u.seq) <> l.last_seq OR COALESCE(max(u.seq), 0) <> l.last_seq
+ GROUP BY l.organization_id, l.last_seq, l.archived_count, l.archived_through
+HAVING count(u.seq) + l.archived_count <> l.last_seq
+    OR GREATEST(max(u.seq), l.archived_through) <> l.last_seq
+    OR count(u.seq) FILTER (WHERE u.seq > l.archived_through) <> l.last_seq - l.archived_through
 """
 
 # A correction with a cost makes one unknown less, unless the cost that it corrects was known.
@@ -36,17 +39,15 @@ SELECT l.organization_id, 'organization' AS subject,
               s.call_count, s.input_tokens, s.output_tokens, s.cost, s.unknown_count) AS detail
   FROM organization_ledgers l
  CROSS JOIN LATERAL (
-       SELECT count(*) FILTER (WHERE corrects_id IS NULL) AS call_count,
+       SELECT COALESCE(sum(call_count), 0) AS call_count,
               COALESCE(sum(input_tokens), 0) AS input_tokens,
               COALESCE(sum(cached_tokens), 0) AS cached_tokens,
               COALESCE(sum(cache_write_tokens), 0) AS cache_write_tokens,
               COALESCE(sum(output_tokens), 0) AS output_tokens,
               COALESCE(sum(reasoning_tokens), 0) AS reasoning_tokens,
               COALESCE(sum(cost), 0) AS cost,
-              count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
-                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL
-                                       AND NOT corrects_known) AS unknown_count
-         FROM usage_entries u WHERE u.organization_id = l.organization_id) s
+              COALESCE(sum(unknown_count), 0) AS unknown_count
+         FROM counted_usage u WHERE u.organization_id = l.organization_id) s
  WHERE (l.call_count, l.input_tokens, l.cached_tokens, l.cache_write_tokens, l.output_tokens,
         l.reasoning_tokens, l.cost, l.unknown_count)
     <> (s.call_count, s.input_tokens, s.cached_tokens, s.cache_write_tokens, s.output_tokens,
@@ -60,15 +61,12 @@ SELECT COALESCE(t.organization_id, s.organization_id) AS organization_id,
               t.call_count, t.cost, s.call_count, s.cost) AS detail
   FROM session_totals t
   FULL JOIN (
-       SELECT organization_id, session_id,
-              count(*) FILTER (WHERE corrects_id IS NULL) AS call_count,
+       SELECT organization_id, session_id, sum(call_count) AS call_count,
               sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens,
               sum(cache_write_tokens) AS cache_write_tokens, sum(output_tokens) AS output_tokens,
               sum(reasoning_tokens) AS reasoning_tokens, COALESCE(sum(cost), 0) AS cost,
-              count(*) FILTER (WHERE cost IS NULL AND corrects_id IS NULL)
-                  - count(*) FILTER (WHERE cost IS NOT NULL AND corrects_id IS NOT NULL
-                                       AND NOT corrects_known) AS unknown_count
-         FROM usage_entries GROUP BY organization_id, session_id) s
+              sum(unknown_count) AS unknown_count
+         FROM counted_usage GROUP BY organization_id, session_id) s
     ON s.organization_id = t.organization_id AND s.session_id = t.session_id
  WHERE (t.call_count, t.input_tokens, t.cached_tokens, t.cache_write_tokens, t.output_tokens,
         t.reasoning_tokens, t.cost, t.unknown_count)
@@ -115,13 +113,18 @@ SELECT b.organization_id, format('budget of %s, %s', COALESCE(b.key_id::text, 'a
   FROM budgets b
  CROSS JOIN LATERAL (
        SELECT COALESCE(sum(u.cost), 0) AS cost
-         FROM usage_entries u
-        WHERE u.organization_id = b.organization_id AND u.seq <= b.counted_seq
-          AND u.created_at >= b.counted_from AND (b.key_id IS NULL OR u.key_id = b.key_id)) s
+         FROM (SELECT cost, key_id FROM usage_entries
+                WHERE organization_id = b.organization_id AND seq <= b.counted_seq
+                  AND created_at >= b.counted_from
+            UNION ALL
+               SELECT cost, key_id FROM archived_usage
+                WHERE organization_id = b.organization_id AND b.period = 'total') u
+        WHERE b.key_id IS NULL OR u.key_id = b.key_id) s
  WHERE b.counted_from IS NOT NULL AND b.counted_cost <> s.cost
 """
 
-# A step of a session that was imported belongs to a run of another installation, which has paid for it.
+# A step of a session that was imported belongs to a run of another installation, which has paid for it. Steps
+# may be kept for longer than the entries of their calls.
 _UNBILLED_CALL = """
 SELECT s.organization_id, format('step %s', s.id) AS subject,
        format('%s at %s without a ledger row', s.state, s.ended_at) AS detail
@@ -129,6 +132,8 @@ SELECT s.organization_id, format('step %s', s.id) AS subject,
  WHERE s.kind = 'model' AND s.state <> 'started'
    AND NOT EXISTS (SELECT FROM usage_entries u
                     WHERE u.organization_id = s.organization_id AND u.step_id = s.id)
+   AND s.id >= (SELECT COALESCE(lowest_uuid(max(p.ends_at)), '00000000-0000-0000-0000-000000000000')
+                  FROM partitions p WHERE p.parent = 'usage_entries' AND p.dropped_at IS NOT NULL)
    AND EXISTS (SELECT FROM runs r WHERE r.organization_id = s.organization_id AND r.id = s.run_id)
 """
 
@@ -159,14 +164,23 @@ SELECT r.organization_id, format('run %s', r.id) AS subject,
  WHERE r.state = 'running' AND (t.id IS NULL OR t.state <> 'pending')
 """
 
+# The first events may be missing of sessions that are as old as a partition that was dropped, and of those
+# that come from elsewhere, where they may have been; but none between two that are there.
 _EVENT_DENSITY = """
 SELECT s.organization_id, format('session %s', s.id) AS subject,
-       format('revision %s, %s events, the last %s', s.revision, count(e.revision), max(e.revision)) AS detail
+       format('revision %s, %s events, from %s to %s', s.revision, count(e.revision), min(e.revision),
+              max(e.revision)) AS detail
   FROM sessions s
   LEFT JOIN events e ON e.organization_id = s.organization_id AND e.session_id = s.id
+  LEFT JOIN session_imports i ON i.organization_id = s.organization_id AND i.session_id = s.id
  WHERE s.deleted_at IS NULL
- GROUP BY s.organization_id, s.id, s.revision
-HAVING count(e.revision) <> s.revision OR max(e.revision) <> s.revision
+ GROUP BY s.organization_id, s.id, s.revision, s.created_at, i.session_id
+HAVING max(e.revision) <> s.revision
+    OR count(DISTINCT e.revision) <> count(e.revision)
+    OR count(e.revision) <> s.revision - COALESCE(min(e.revision) - 1, s.revision)
+    OR (min(e.revision) IS DISTINCT FROM 1 AND i.session_id IS NULL
+        AND s.created_at >= (SELECT COALESCE(max(p.ends_at), '-infinity') FROM partitions p
+                              WHERE p.parent = 'events' AND p.dropped_at IS NOT NULL))
 """
 
 _HEADER_COPIES = """

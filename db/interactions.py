@@ -136,20 +136,23 @@ class SummaryRow(NamedTuple):
     captured_metadata: bytes | None
 
 
+# Steps may be kept for a shorter time than their sessions: what the ledger knows of the call is told then.
 _SUMMARIES = """
 SELECT i.id, i.is_captured, i.at, i.session_id, i.agent_id, h.agent_version, i.client, k.name, i.project,
        t.id, t.branch, t.position, t.state, t.body -> 'error',
-       COALESCE(t.body -> 'created_by', c.captured_by), p.run_id, p.attempt, p.purpose, p.speaker, p.provider,
-       COALESCE(p.model, c.model), u.model, p.state, p.request ->> 'node',
+       COALESCE(t.body -> 'created_by', c.captured_by), COALESCE(p.run_id, u.run_id),
+       COALESCE(p.attempt, u.attempt), COALESCE(p.purpose, u.purpose), COALESCE(p.speaker, u.speaker),
+       COALESCE(p.provider, u.provider), COALESCE(p.model, c.model, u.model, ''), u.model,
+       COALESCE(p.state, u.outcome), p.request ->> 'node',
        COALESCE(u.latency_ms, c.latency_ms), u.input_tokens, u.cached_tokens, u.cache_write_tokens,
        u.output_tokens, u.reasoning_tokens, u.cost, u.currency, u.billable, u.billable_reason,
        c.usage, c.metadata
   FROM interactions i
   LEFT JOIN sessions h ON h.organization_id = i.organization_id AND h.id = i.session_id
   LEFT JOIN steps p ON p.organization_id = i.organization_id AND p.id = i.id
-  LEFT JOIN turns t ON t.organization_id = p.organization_id AND t.id = p.turn_id
-  LEFT JOIN usage_entries u ON u.organization_id = p.organization_id AND u.step_id = p.id
+  LEFT JOIN usage_entries u ON u.organization_id = i.organization_id AND u.step_id = i.id
                            AND u.corrects_id IS NULL
+  LEFT JOIN turns t ON t.organization_id = i.organization_id AND t.id = COALESCE(p.turn_id, u.turn_id)
   LEFT JOIN captured_interactions c ON c.organization_id = i.organization_id AND c.id = i.id
   LEFT JOIN api_keys k ON k.organization_id = i.organization_id
                       AND (NOT i.is_captured OR i.client = c.captured_by ->> 'key_id')

@@ -88,6 +88,13 @@ SELECT id, document, metadata
 """
 
 
+# A filter that does not filter must cost nothing, and one that does must find its index: that is seen only
+# when the statement is planned for the values at hand.
+_PLAN_EACH = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
+"""
+
+
 async def listed(
     conn: Connection,
     organization_id: UUID,
@@ -100,7 +107,11 @@ async def listed(
     session_id: UUID | None,
     limit: int,
 ) -> list[ListedRow]:
-    """Read headers, newest created first. A filter of None does not filter; case does not count in names."""
+    """Read headers, newest created first. A filter of None does not filter; case does not count in names.
+
+    `conn` is in a transaction, the rest of which is planned for its values as well.
+    """
+    await conn.execute(_PLAN_EACH)
     pattern = None if name_prefix is None else _like_prefix(name_prefix)
     rows = await conn.fetch(
         _LIST, organization_id, before, state, agent_id, active_since, pattern, session_id, limit

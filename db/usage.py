@@ -223,9 +223,22 @@ SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, spea
        price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms, created_at,
        key_id, correction_number, corrected_by, correction_reason
   FROM usage_entries
- WHERE organization_id = $1 AND seq > $2 AND ($3::uuid IS NULL OR session_id = $3)
+ WHERE organization_id = $1 AND seq > $2
  ORDER BY seq
- LIMIT $4
+ LIMIT $3
+"""
+
+# A session's few entries are found by its id and put in order: the ledger is long, and they lie far apart.
+_ENTRIES_OF_SESSION = """
+WITH found AS MATERIALIZED (
+    SELECT seq, id, session_id, turn_id, run_id, step_id, attempt, corrects_id, speaker, purpose, provider,
+           model, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+           unit_prices, price_source, cost, currency, source, outcome, billable, billable_reason, latency_ms,
+           created_at, key_id, correction_number, corrected_by, correction_reason
+      FROM usage_entries
+     WHERE organization_id = $1 AND session_id = $3 AND seq > $2
+)
+SELECT * FROM found ORDER BY seq LIMIT $4
 """
 
 
@@ -233,7 +246,10 @@ async def entries(
     conn: Connection, organization_id: UUID, *, after: int, session_id: UUID | None, limit: int
 ) -> list[EntryRow]:
     """Read the ledger behind a sequence number, in order; of one session if given."""
-    rows = await conn.fetch(_ENTRIES, organization_id, after, session_id, limit)
+    if session_id is None:
+        rows = await conn.fetch(_ENTRIES, organization_id, after, limit)
+    else:
+        rows = await conn.fetch(_ENTRIES_OF_SESSION, organization_id, after, session_id, limit)
     return [EntryRow(*row.values()) for row in rows]
 
 
@@ -275,12 +291,14 @@ class HeadRow(NamedTuple):
     """The end of an organization's ledger, and its totals."""
 
     last_seq: int
+    archived_through: int
+    """The highest number that has left the ledger; 0 when none has."""
     totals: TotalsRow
 
 
 _HEAD = """
-SELECT last_seq, call_count, input_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-       cost, unknown_count
+SELECT last_seq, archived_through, call_count, input_tokens, cached_tokens, cache_write_tokens, output_tokens,
+       reasoning_tokens, cost, unknown_count
   FROM organization_ledgers WHERE organization_id = $1
 """
 
@@ -289,8 +307,8 @@ async def head(conn: Connection, organization_id: UUID) -> HeadRow:
     """Read the last sequence number and the totals of an organization that is known to exist."""
     row = await conn.fetchrow(_HEAD, organization_id)
     assert row is not None
-    last_seq, *totals = row.values()
-    return HeadRow(last_seq, TotalsRow(*totals))
+    last_seq, archived_through, *totals = row.values()
+    return HeadRow(last_seq, archived_through, TotalsRow(*totals))
 
 
 _SESSION_TOTALS = """

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from api.app import idle_sessions, sweeps
+from api.app import idle_sessions, partitions, sweeps
 from api.app.composition import build_models, build_runner
 from api.app.database import open_database
 from api.app.secrets_key import secrets_keys
@@ -54,6 +54,7 @@ async def assembled(
         toolbox = build_toolbox(settings, environ, store)
         stack.push_async_callback(toolbox.close)
         own = [
+            partitions.tend_forever(database.pool, settings),
             sweeps.sweep_forever(database.pool, settings),
             sweeps.deny_expired_forever(store),
             idle_sessions.end_idle_forever(database.pool, store, settings),

@@ -7,14 +7,12 @@ from datetime import datetime, timedelta
 
 from loguru import logger as log
 
+from api.app.partitions import DELTA_HOURS
 from api.settings import Settings
 from api.store import Store
 from api.store.base import utc_now
 from db import deltas, keys
 from db.pool import Pool
-
-DELTA_HOURS = 1
-"""Time that streamed text is kept beside the turn that holds it, for listeners who resume."""
 
 _INTERVAL_SECONDS = 3600
 
@@ -40,7 +38,7 @@ async def sweep_forever(pool: Pool, settings: Settings) -> None:
 
 
 async def sweep(pool: Pool, *, now: datetime, idempotency_hours: int) -> None:
-    """Forget idempotency keys and deltas that are older than their time."""
+    """Forget idempotency keys, and deltas outside of partitions, that are older than their time."""
     async with pool.acquire() as conn:
         key_count = await keys.sweep(conn, before=now - timedelta(hours=idempotency_hours))
         delta_count = await deltas.sweep(conn, before=now - timedelta(hours=DELTA_HOURS))

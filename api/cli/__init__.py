@@ -36,6 +36,7 @@ COMMANDS = {
     "usage": Command("usage", "show the ledger: every model call and its cost"),
     "export": Command("export_session", "write a whole session as one file, or as Markdown"),
     "import": Command("import_session", "bring a session in from such a file"),
+    "partitions": Command("partitions", "show where growing tables lie; archive old years of the ledger"),
     "doctor": Command("doctor", "look for what must not be: gaps, double bills, stuck turns, broken laws"),
     "openapi": Command("openapi", "print, write or check the OpenAPI document"),
     "config": Command("config", "show every setting in force and where it came from"),

@@ -53,9 +53,10 @@ async def list_usage_entries(call: Call) -> Response[bytes]:
     Ask again with `after` set to `next` while `next` is lower than `head`.
     """
     query = call.query(UsageEntriesQuery)
-    entries, head = await call.store.reading.usage_entries(
+    page = await call.store.reading.ledger_page(
         call.caller, after=query.after, session_id=query.session_id, limit=query.limit
     )
+    entries, head = page.entries, page.head
     last = entries[-1].seq if entries else query.after
     # Of one session alone there may be no further entry up to the head, which an empty page then says.
     is_end = query.session_id is not None and len(entries) < query.limit
@@ -64,6 +65,7 @@ async def list_usage_entries(call: Call) -> Response[bytes]:
             items=tuple(usage_entry_view(entry) for entry in entries),
             next=max(last, head) if is_end else last,
             head=max(last, head) if entries else head,
+            archived_through=page.archived_through,
         )
     )
 

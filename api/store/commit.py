@@ -274,14 +274,14 @@ class Committing(Replaying):
         )
         # What was committed between the two reads is behind the revision that we tell.
         told = tuple(rows.event(row) for row in since if row.revision <= session.revision)
+        # The first of them may be kept no longer.
+        is_whole = len(told) <= CHANGES_MAX and bool(told) and told[0].revision == expected + 1
         return RevisionConflict(
             session_id=session.id,
             expected=expected,
             actual=session.revision,
             changes=told[:CHANGES_MAX],
-            advice=advise(
-                session.state, told, judges_header=judges_header, is_whole=len(told) <= CHANGES_MAX
-            ),
+            advice=advise(session.state, told, judges_header=judges_header, is_whole=is_whole),
         )
 
     async def _delta(self, found: Found, change: Change) -> Delta:

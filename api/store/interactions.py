@@ -109,17 +109,19 @@ class Interactions(Replaying):
             if not found or found[0].id != interaction_id:
                 raise NotFound("interaction")
             told = found[0]
-            if told.turn is None or told.session_id is None:
+            if told.source == "captured":
                 prompt, response = await interactions.captured(conn, caller.organization_id, row)
                 return _captured(told, prompt, response)
-            traced = await trace(
-                conn,
-                caller.organization_id,
-                session=row_id(ids.Kind.SESSION, told.session_id, "session"),
-                turn=row_id(ids.Kind.TURN, told.turn.id, "turn"),
-                step=row,
-            )
-        return _whole(told, traced)
+            traced = None
+            if told.turn is not None and told.session_id is not None:
+                traced = await trace(
+                    conn,
+                    caller.organization_id,
+                    session=row_id(ids.Kind.SESSION, told.session_id, "session"),
+                    turn=row_id(ids.Kind.TURN, told.turn.id, "turn"),
+                    step=row,
+                )
+        return _gone(told) if traced is None else _whole(told, traced)
 
     async def capture(
         self,
@@ -207,6 +209,18 @@ def _whole(told: Summary, traced: Traced) -> Interaction:
         difference=difference,
         response=response,
         calls=() if response is None else asked_calls(told.id, response, traced.past.turn, traced.turn_steps),
+    )
+
+
+def _gone(told: Summary) -> Interaction:
+    return Interaction(
+        summary=told,
+        prompt=None,
+        sources=None,
+        prompt_sha256=None,
+        difference="What was sent and answered is kept no longer.",
+        response=None,
+        calls=(),
     )
 
 

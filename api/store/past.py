@@ -29,18 +29,24 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
     """Every step of the turn, in the order of their start."""
 
 
-async def trace(conn: Connection, organization_id: UUID, *, session: UUID, turn: UUID, step: UUID) -> Traced:
+async def trace(
+    conn: Connection, organization_id: UUID, *, session: UUID, turn: UUID, step: UUID
+) -> Traced | None:
     """Read what a model step was made of; in one snapshot, so that nothing is deleted in between.
 
+    None when the step is kept no longer.
+
     Raises:
-        NotFound: there is no such session, turn or step (any more).
+        NotFound: there is no such session or turn (any more).
     """
     loaded = await sessions.load(conn, organization_id, session)
     body = await turns.by_id(conn, organization_id, session, turn)
     found = await runs.steps(conn, organization_id, turn)
     own = next((row for row in found if row.id == step), None)
-    if loaded is None or body is None or own is None:
+    if loaded is None or body is None:
         raise NotFound("interaction")
+    if own is None:
+        return None
     header = rows.head(loaded).session
     current = codec.decode_turn(body)
     reference = msgspec.json.decode(own.request, type=Reference)

@@ -60,6 +60,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
 
 
+class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of an organization's ledger."""
+
+    entries: tuple[UsageEntry, ...]
+    head: int
+    """The number of the newest entry."""
+    archived_through: int
+    """Up to here entries may have left; behind it the numbers are dense. 0 when none has left."""
+
+
 class Readings(Base):
     """The part of the store that only reads."""
 
@@ -102,7 +112,9 @@ class Readings(Base):
         async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             row, loaded = await self._load(conn, caller, session_id)
             session = rows.head(loaded).session
-            first = await events.line_from(conn, caller.organization_id, row, revision=revision)
+            first = await events.line_from(
+                conn, caller.organization_id, row, revision=revision, until=session.revision
+            )
             told: tuple[Turn, ...] = ()
             if first is not None:
                 end = min(session.turn_count, first + PAGE_TURNS_MAX)
@@ -198,7 +210,7 @@ class Readings(Base):
         agent = None if agent_id is None else ids.from_wire(ids.Kind.AGENT, agent_id)
         if agent_id is not None and agent is None:
             return []
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire() as conn, conn.transaction(readonly=True):
             found = await sessions.listed(
                 conn,
                 caller.organization_id,
@@ -248,7 +260,14 @@ class Readings(Base):
     async def usage_entries(
         self, caller: Caller, *, after: int, session_id: str | None, limit: int
     ) -> tuple[list[UsageEntry], int]:
-        """Read the ledger behind a sequence number, and the number of its newest row.
+        """Read the ledger behind a sequence number, and the number of its newest row: see `ledger_page`."""
+        page = await self.ledger_page(caller, after=after, session_id=session_id, limit=limit)
+        return list(page.entries), page.head
+
+    async def ledger_page(
+        self, caller: Caller, *, after: int, session_id: str | None, limit: int
+    ) -> LedgerPage:
+        """Read the ledger behind a sequence number, of one session if given, and how far it goes.
 
         A session that there is not has no rows; those of a deleted one are still there.
         """
@@ -261,7 +280,11 @@ class Readings(Base):
                 found = await usage.entries(
                     conn, caller.organization_id, after=after, session_id=wanted, limit=limit
                 )
-        return [usage_entry(row) for row in found], head.last_seq
+        return LedgerPage(
+            entries=tuple(usage_entry(row) for row in found),
+            head=head.last_seq,
+            archived_through=head.archived_through,
+        )
 
     async def usage_totals(self, caller: Caller) -> Totals:
         """Read the organization's totals."""

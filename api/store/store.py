@@ -11,6 +11,7 @@ from api.store.access import Access
 from api.store.agents import Agents
 from api.store.approval_rules import ApprovalRules
 from api.store.approvals import Approvals
+from api.store.archiving import Archiving
 from api.store.base import utc_now
 from api.store.budgets import Budgets
 from api.store.corrections import Corrections
@@ -59,6 +60,7 @@ class Store:
         self.exporting = Exporting(pool, hub, clock=clock, new_id=new_id)
         self.importing = Importing(pool, hub, clock=clock, new_id=new_id)
         self.retention = Retention(pool, hub, clock=clock, new_id=new_id)
+        self.archiving = Archiving(pool, hub, clock=clock, new_id=new_id)
         self.corrections = Corrections(pool, hub, clock=clock, new_id=new_id)
         self.prices = Prices(pool, hub, clock=clock, new_id=new_id)
         self.metrics = Metrics(pool, hub, clock=clock, new_id=new_id)

@@ -130,6 +130,9 @@ class Streaming(Base):
         found = await events.after(
             conn, caller.organization_id, row, revision=cursor.revision, limit=EVENTS_MAX
         )
+        if not found or found[0].revision != cursor.revision + 1:
+            # What lay between is kept no longer.
+            return _resync(revision)
         for event_row in found:
             if not await reader.tell(rows.event(event_row)):
                 break

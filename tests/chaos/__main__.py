@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=2000, help="turns to reach (2000 unless given)")
     parser.add_argument("--kills", type=int, default=15, help="kill -9 to reach (15 unless given)")
-    parser.add_argument("--seconds-max", type=float, default=3600, help="give up after this time")
+    parser.add_argument("--seconds-max", type=float, default=7200, help="give up after this time")
     parser.add_argument("--seconds", type=float, help="run for this time instead")
     parser.add_argument("--scenario", choices=SCENARIOS, help="one targeted run instead")
     parser.add_argument("--mutant", choices=MUTANTS, help="with this fault in the product")

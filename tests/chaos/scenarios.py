@@ -56,7 +56,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
-    """Everything at once: what `make chaos` runs. Streams are resumed at least once for each turn."""
+    """Everything at once: what `make chaos` runs. Streams are resumed at least once for each turn.
+
+    In a long run faults are rarer. In a short one hardly anybody is up for more than some seconds; here
+    sessions grow long, and what is harmed has been at work for a while.
+    """
+    calmer = min(4, max(1, turns / 2000))
     return Scenario(
         conversations=48,
         tool_conversations=12,
@@ -69,6 +74,8 @@ def full(*, turns: int, kills: int, seconds_max: float) -> Scenario:
         kills_servers=True,
         kills_workers=True,
         kills_postgres=True,
+        pause_seconds=4 * calmer,
+        postgres_seconds=12 * calmer,
     )
 
 

@@ -82,7 +82,7 @@ async def test_a_session_that_is_not_there_has_no_entries(pool: Pool) -> None:
             await api.get(f"/v1/usage/entries?session_id={name}") for name in ("ses_" + "0" * 32, "x", "%F0")
         ]
 
-    assert pages == [{"items": [], "next": 0, "head": 0}] * 3
+    assert pages == [{"items": [], "next": 0, "head": 0, "archived_through": 0}] * 3
 
 
 async def test_an_entry_is_corrected_with_actor_and_reason(pool: Pool) -> None:

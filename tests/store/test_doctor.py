@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.store import Store
 from api.store.doctor import LAW
 from db import doctor
 from db.pool import Pool
@@ -11,7 +12,12 @@ from tests.store.test_races import intent, outcome
 
 async def findings(world: World) -> dict[str, list[str]]:
     """What each check found, for checks that found something."""
-    diagnoses = [diagnosis async for diagnosis in world.store.doctor.examine(sessions_max=100)]
+    return await findings_of(world.store)
+
+
+async def findings_of(store: Store) -> dict[str, list[str]]:
+    """The same on a store."""
+    diagnoses = [diagnosis async for diagnosis in store.doctor.examine(sessions_max=100)]
     assert [diagnosis.check for diagnosis in diagnoses] == [*doctor.CHECKS, LAW]
     return {d.check: [f"{f.subject}: {f.detail}" for f in d.findings] for d in diagnoses if d.findings}
 

@@ -43,7 +43,7 @@ AGENT = Definition(
     ),
 )
 
-WITHOUT_TEXT = {"branches", "runs", "session_totals"}
+WITHOUT_TEXT = {"archived_usage", "branches", "runs", "session_totals"}
 """Tables of sessions that hold no word of anybody."""
 
 STAYS = {"usage_entries"}
@@ -58,6 +58,8 @@ SELECT c.table_name, bool_or(c.column_name = 'session_id'),
   FROM information_schema.columns c
   JOIN information_schema.tables t USING (table_schema, table_name)
  WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'
+   -- Partitions are read with their table.
+   AND NOT EXISTS (SELECT FROM pg_class p WHERE p.relname = c.table_name AND p.relispartition)
  GROUP BY c.table_name
 """
 

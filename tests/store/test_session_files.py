@@ -311,6 +311,21 @@ async def test_an_export_holds_no_more_than_a_page_at_a_time(pool: Pool) -> None
     assert len(msgspec.json.decode(b"".join(pieces))["turns"]) == 230
 
 
+async def test_a_session_whose_first_events_are_kept_no_longer_is_taken_along(
+    pool: Pool, elsewhere: Pool
+) -> None:
+    world, there = await make_world(pool), await make_world(elsewhere)
+    session_id = (await world.conversation(2)).session.id
+    await pool.execute("DELETE FROM events WHERE revision < 4")
+    file = read(await exported(world, session_id))
+
+    await imported(there, file)
+
+    assert await findings(there) == {}
+    with pytest.raises(FileRefused):
+        await imported(there, msgspec.structs.replace(file, events=file.events[:-1]))
+
+
 async def test_nobody_exports_what_is_not_theirs(pool: Pool) -> None:
     world = await make_world(pool)
     other = await make_world(pool, name="Other")

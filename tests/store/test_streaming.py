@@ -380,7 +380,8 @@ async def test_a_batch_is_bounded_however_much_was_said(pool: Pool, monkeypatch:
     assert batch.has_more
 
 
-async def test_a_log_is_forgotten_as_a_whole_and_not_before_its_turn_is_final(pool: Pool) -> None:
+async def test_a_log_outside_of_partitions_is_forgotten_as_a_whole_when_its_turn_is_final(pool: Pool) -> None:
+    await pool.execute("ALTER TABLE deltas DETACH PARTITION deltas_first")
     conversation = await Conversation.begin(await make_world(pool), pool)
     await conversation.append()
     await conversation.take_up()

@@ -9,15 +9,23 @@ RELEASED = ("0001", "0002")
 
 TAKES_AWAY = re.compile(
     r"\b(DROP\s+(TABLE|COLUMN|VIEW|TYPE)|RENAME|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE"
-    r"|SET\s+NOT\s+NULL|TRUNCATE)\b",
+    r"|SET\s+NOT\s+NULL|(?<!BEFORE )TRUNCATE)\b",
     re.IGNORECASE,
 )
+FUNCTION = re.compile(r"CREATE\s+(OR\s+REPLACE\s+)?FUNCTION.*?(\$\w*\$).*?\2", re.IGNORECASE | re.DOTALL)
+"""What a function does, a migration that makes it does not."""
+ALLOWED = {
+    "migrations/0017_partition_growing_tables.sql": [
+        # The same transaction makes each table anew under its name, with the old one in it; its indexes too.
+        *("RENAME", "RENAME", "RENAME"),
+    ],
+}
 NEW_COLUMN = re.compile(r"ADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)([^,;]*)", re.IGNORECASE)
 
 
 def faults_of(sql: str) -> list[str]:
     """What of a migration would break the release before it."""
-    sql = re.sub(r"--[^\n]*", "", sql)
+    sql = FUNCTION.sub("", re.sub(r"--[^\n]*", "", sql))
     found = [match[0] for match in TAKES_AWAY.finditer(sql)]
     for name, rest in NEW_COLUMN.findall(sql):
         demands = re.search(r"NOT\s+NULL", rest, re.IGNORECASE)
@@ -34,7 +42,7 @@ def test_no_migration_takes_away_what_the_release_before_it_uses(files: dict[str
     }
 
     assert later
-    assert {name: faults for name, sql in later.items() if (faults := faults_of(sql))} == {}
+    assert {name: faults for name, sql in later.items() if (faults := faults_of(sql))} == ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -46,6 +54,10 @@ def test_no_migration_takes_away_what_the_release_before_it_uses(files: dict[str
         ("ALTER TABLE turns ALTER COLUMN state TYPE int", 1),
         ("ALTER TABLE turns ADD COLUMN size int NOT NULL", 1),
         ("ALTER TABLE turns ADD COLUMN size int NOT NULL DEFAULT 0, ADD COLUMN name text", 0),
+        ("TRUNCATE turns", 1),
+        ("CREATE TRIGGER a BEFORE TRUNCATE ON turns FOR EACH STATEMENT EXECUTE FUNCTION b()", 0),
+        ("CREATE FUNCTION a() RETURNS void LANGUAGE sql AS $$ DROP TABLE turns $$", 0),
+        ("DO $$ BEGIN DROP TABLE turns; END $$", 1),
         ("-- DROP TABLE turns\nCREATE INDEX a ON turns (id)", 0),
     ],
 )

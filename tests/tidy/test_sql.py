@@ -30,6 +30,9 @@ UNBOUND = {
     "retention._FORGET_CAPTURED": "a sweep deletes what no organization wants kept any longer",
     "retention._DUE": "a sweep deletes what no organization wants kept any longer",
     "time_zones._NAMES": "the server's own list",
+    "sessions._PLAN_EACH": "a setting of the transaction",
+    "archives._PAGE": "old entries of all organizations leave the ledger together",
+    "archives._LEAVE": "old entries of all organizations leave the ledger together",
     "approvals._EXPIRED": "a sweep denies what nobody decided in time in any organization",
     **dict.fromkeys(
         (
@@ -56,7 +59,7 @@ UNBOUND = {
 }
 """The statements that name no single organization, and why each may."""
 
-WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell", "row_security"}
+WITHOUT_TABLES = {"embedded", "migrate", "pool", "doorbell", "partitions", "row_security"}
 """Modules that handle the server, the schema and the doorbell; they touch no rows of customers."""
 
 UNFORMATTED_EXCEPT = {"migrate": "runs the text of the migration files"}

@@ -98,6 +98,8 @@ class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
     """`after` of the next page."""
     head: int
     """The last `seq` of the organization; there is more while `next` is lower."""
+    archived_through: int
+    """Entries up to this `seq` may have left for archives, and be missing; behind it none is. 0: none has."""
 
 
 class UsageHead(msgspec.Struct, frozen=True, kw_only=True):
