@@ -23,6 +23,7 @@ from tests.e2e.services import ROOT
 from tests.factories import World, make_world
 from tests.ledger import PRICES, paid_turn
 from tests.routes.service import listening, make_app, make_state
+from tests.test_cli_partitions import archive, lived_in
 
 ROWS = 100_000
 WRITERS = 24
@@ -74,13 +75,16 @@ async def write_share(dsn: str, organization: str, number: int) -> None:
 
 
 @asynccontextmanager
-async def reading(address: str, key: str, copy: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def reading(
+    address: str, key: str, copy: Path, *archives: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The example as a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(ROOT / "docs" / "examples" / "billing_reader.py"),
         address,
         str(copy),
+        *(str(archive) for archive in archives),
         env={**os.environ, "TURNLEDGER_KEY": key},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -208,7 +212,7 @@ def heads_page(head: int) -> dict[str, Any]:
 
 def entries_page(*seqs: int) -> dict[str, Any]:
     items = [{"seq": seq, "id": f"use_{seq}"} for seq in seqs]
-    return {"items": items, "next": seqs[-1], "head": seqs[-1]}
+    return {"items": items, "next": seqs[-1], "head": seqs[-1], "archived_through": 0}
 
 
 @pytest.mark.parametrize("seqs", [[2], [1, 3]])
@@ -233,3 +237,51 @@ async def test_the_reader_stops_at_a_ledger_that_is_shorter_than_its_copy(tmp_pa
 
     assert codes == [0, 1]
     assert b"an older backup?" in errors
+
+
+async def test_a_reader_goes_on_where_old_entries_have_left_for_an_archive(
+    pool: asyncpg.Pool, database_url: str, tmp_path: Path
+) -> None:
+    world = await lived_in(pool)
+    key = (await world.store.access.create_key(world.organization_id, name="billing")).secret
+    early, late, whole = (tmp_path / f"{name}.sqlite" for name in ("early", "late", "whole"))
+    said = []
+    async with asyncio.timeout(SECONDS_MAX), listening(make_app(make_state(world))) as address:
+
+        async def read(copy: Path, *archives: Path) -> None:
+            async with reading(address, key, copy, *archives) as process:
+                output, errors = await process.communicate()
+                said.append((process.returncode, (output + errors).decode().strip()))
+
+        await read(early)
+        archive({"TURNLEDGER_DATABASE_URL": database_url}, tmp_path)
+        left = tmp_path / "usage_entries_first.jsonl"
+        await paid_turn(world, (await world.session()).session.id)
+        await read(early)
+        await read(late)
+        await read(whole, left)
+        await read(whole)
+
+    await require_equal(world, early, count=6)
+    await require_equal(world, whole, count=6)
+    assert said == [
+        (0, "5 new rows"),
+        (0, "1 new rows"),
+        (1, f"row 1 of {world.organization_id} has left for an archive: name the files of all"),
+        (0, "3 new rows"),
+        (0, "0 new rows"),
+    ]
+
+
+async def test_a_reader_of_a_ledger_that_has_left_whole_comes_to_its_end(tmp_path: Path) -> None:
+    gone = {"items": [], "next": 2, "head": 2, "archived_through": 2}
+    left = tmp_path / "left.jsonl"
+    left.write_text("".join(f'{{"organization_id": "org_1", "seq": {n}, "id": "use_{n}"}}\n' for n in (1, 2)))
+    async with answering(heads_page(2), gone, heads_page(2)) as address:
+        outcomes = []
+        for archives in ([], [left]):
+            async with reading(address, "tl_x", tmp_path / "copy.sqlite", *archives) as process:
+                await process.communicate()
+                outcomes.append(process.returncode)
+
+    assert outcomes == [1, 0]
