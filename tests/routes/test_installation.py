@@ -72,7 +72,7 @@ async def test_an_organization_is_made_and_its_first_key_issued_and_used(pool: P
     assert key["created_by"]["key_id"].startswith("ink_")
     assert (used.status_code, used.json()["items"]) == (200, [])
     assert {"organization_id": made["id"], "head": 0} in heads["items"]
-    assert entries == {"items": [], "next": 0, "head": 0}
+    assert entries == {"items": [], "next": 0, "head": 0, "archived_through": 0}
 
 
 async def test_keys_of_an_organization_are_kept_for_it(pool: Pool) -> None:
