@@ -35,7 +35,7 @@ types: environment
 	$(RUN) mypy
 
 test: environment
-	$(RUN) pytest -q -n 2
+	$(RUN) pytest -q -n 2 --dist loadgroup
 
 # What is generated is as the code would generate it now.
 fresh: environment

@@ -53,10 +53,9 @@ def main(arguments):
 
 
 def test_defaults(given):
-    """Two workers and few words, unless the caller says otherwise."""
-    parallel = (
-        [] if any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in given) else ["-n", "2"]
-    )
+    """Two workers that keep each other busy, and few words, unless the caller says otherwise."""
+    told = any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in given)
+    parallel = [] if told else ["-n", "2", "--dist", "loadgroup"]
     return ["-q", *parallel]
 
 

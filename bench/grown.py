@@ -17,6 +17,8 @@ from bench.tenants import Tenant, open_sessions
 from db.partitions import PARENTS
 from db.pool import Pool
 
+_SECONDS_MAX = 900
+"""Time that one statement may take."""
 DAYS = 365
 """Time over which the sessions were created, up to now."""
 
@@ -149,15 +151,17 @@ async def grow(pool: Pool, tenants: Sequence[Tenant], *, session_count: int) -> 
         await conn.execute(_FUNCTIONS)
         await conn.execute(_PATTERN, pattern.tenant.caller.organization_id, pattern.id)
         columns = [list(column) for column in zip(*map(_ids_of, tenants), strict=True)]
-        await conn.execute(_PLAN, session_count, since, now - timedelta(minutes=1), *columns)
-        await conn.execute("ANALYZE grown")
+        await conn.execute(
+            _PLAN, session_count, since, now - timedelta(minutes=1), *columns, timeout=_SECONDS_MAX
+        )
+        await conn.execute("ANALYZE grown", timeout=_SECONDS_MAX)
         for statement in _ROWS:
-            await conn.execute(statement)
+            await conn.execute(statement, timeout=_SECONDS_MAX)
         await conn.execute("DROP TABLE grown; DROP TABLE pattern")
     async with pool.acquire() as conn:
         await conn.execute("SET statement_timeout = 0")
-        await conn.execute("VACUUM (ANALYZE)")
-        await conn.execute("CHECKPOINT")
+        await conn.execute("VACUUM (ANALYZE)", timeout=_SECONDS_MAX)
+        await conn.execute("CHECKPOINT", timeout=_SECONDS_MAX)
         await conn.execute("RESET statement_timeout")
 
 

@@ -45,6 +45,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     pool: Pool
     store: Store
     tenants: Sequence[Tenant]
+    session_count: int
 
 
 async def main() -> bool:
@@ -99,7 +100,7 @@ async def _installation(session_count: int, name: str) -> AsyncIterator[Installa
         logger.disable("api")
         await grow(pool, tenants, session_count=session_count)
         print(f"{session_count:,} sessions were written in {time.perf_counter() - began:.0f} s", flush=True)
-        yield Installation(pool=pool, store=store, tenants=tenants)
+        yield Installation(pool=pool, store=store, tenants=tenants, session_count=session_count)
 
 
 async def _opened(one: Installation) -> list[Opened]:
@@ -132,7 +133,9 @@ async def _measure(one: Installation, session: Opened, latencies: Latencies) -> 
     await timed("list", listing())
     await timed("list, ended", listing(state="ended"))
     await timed("list, by agent", listing(agent_id=session.tenant.agent.id))
-    await timed("list, by name", listing(query=f"Talk {random.randrange(100, 999)}"))
+    await timed(
+        "list, by name", listing(query=f"Talk {random.randrange(one.session_count // 2, one.session_count)}")
+    )
     await timed("get", lambda: reading.document(caller, session.wire_id))
     await timed("append", lambda: turns.append(one.store, session, expected=None))
     await timed("run of a turn", run_turn)

@@ -54,13 +54,14 @@ END $$;
 CREATE FUNCTION add_partition(of_table text, begins timestamptz, ends timestamptz) RETURNS boolean
     LANGUAGE plpgsql AS $$
 DECLARE
-    made text := of_table || to_char(begins AT TIME ZONE 'UTC', '"_"YYYYMMDD"_"HH24');
+    made text := of_table || to_char(begins AT TIME ZONE 'UTC', '"_"YYYYMMDD"_"HH24MISS');
 BEGIN
     -- Whoever waits for a table stands in the way of those behind, so nobody waits for long.
     PERFORM set_config('lock_timeout', '200ms', true);
     -- Shuts out other processes that make or drop partitions, and no reader or writer.
     EXECUTE format('LOCK TABLE %I IN SHARE UPDATE EXCLUSIVE MODE', of_table);
-    IF EXISTS (SELECT FROM partitions p WHERE p.parent = of_table AND p.ends_at > begins) THEN
+    IF EXISTS (SELECT FROM partitions p
+                WHERE p.parent = of_table AND p.ends_at > begins AND p.dropped_at IS NULL) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', made, of_table);

@@ -1,7 +1,4 @@
-"""With many sessions the planner still finds by index what every call and every turn asks for.
-
-`TURNLEDGER_TEST_SESSIONS` says how many there are; the continuous build asks for a million.
-"""
+"""With many sessions the planner still finds by index what every call and every turn asks for."""
 
 import os
 import re
@@ -17,9 +14,13 @@ from bench.grown import grow
 from bench.tenants import make_tenants
 from db.pool import Pool, open_pool
 from tests.db.test_statements import HOT, explain, full_scans, statements
+from tests.scale import scaled
 from tests.store.test_doctor import findings_of
 
-SESSIONS = int(os.environ.get("TURNLEDGER_TEST_SESSIONS", "20000"))
+pytestmark = pytest.mark.xdist_group("grown")
+"""One worker generates, once."""
+
+SESSIONS = scaled(short=20_000, long=1_000_000)
 
 MAY_SCAN = {
     ("metrics", "_GROUPS"): "sums over every session of a stretch of time",

@@ -23,12 +23,13 @@ from tests.e2e.services import ROOT
 from tests.factories import World, make_world
 from tests.ledger import PRICES, paid_turn
 from tests.routes.service import listening, make_app, make_state
+from tests.scale import scaled
 from tests.test_cli_partitions import archive, lived_in
 
-ROWS = 100_000
+ROWS = scaled(short=20_000, long=100_000)
 WRITERS = 24
 KILLS_MIN = 10
-FEW_ROWS = 2_400
+FEW_ROWS = scaled(short=480, long=2_400)
 FEW_KILLS_MIN = 3
 HEADS_OF_A_PAGE = 200
 SECONDS_MAX = 300

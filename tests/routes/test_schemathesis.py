@@ -30,8 +30,9 @@ from tests.factories import World, make_world, rendered
 from tests.ledger import entries_of, paid_turn
 from tests.routes import published
 from tests.routes.service import make_app, make_state
+from tests.scale import scaled
 
-EXAMPLES_MAX = 25
+EXAMPLES_MAX = scaled(short=6, long=25)
 """Of each operation, with valid data and with data that is not."""
 
 FIRST = [

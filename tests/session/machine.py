@@ -14,6 +14,7 @@ from api.session import commands
 from api.session.document import Change, Decision, Document, Turn
 from api.session.errors import AlreadyCancelled, CommandRefused
 from api.session.invariants import check
+from tests.scale import scaled
 from tests.session.in_memory import ACTOR, START, InMemorySession, an_approval, document_of
 from tests.session.model import Model, ModelRefused, ModelTurn
 
@@ -34,7 +35,7 @@ cuts = st.none() | st.builds(ModelTurn, st.none(), st.none(), st.just("lobby"), 
 
 def steps_wanted() -> int:
     """How many steps to take in total; `TURNLEDGER_TEST_STEPS` asks for more or fewer."""
-    return int(os.environ.get("TURNLEDGER_TEST_STEPS", "10000"))
+    return int(os.environ.get("TURNLEDGER_TEST_STEPS", scaled(short=10_000, long=100_000)))
 
 
 def settings_for(steps: int, *, shrink: bool = True) -> settings:

@@ -14,10 +14,11 @@ from api.store.base import utc_now
 from api.store.running import Intent, Outcome
 from db.pool import Pool
 from tests.factories import World, completing, delta_of, make_world, rendered
+from tests.scale import scaled
 
 _CLIENTS = 16
-_SWAPS_WANTED = 2_000
-_KEYS = 1_000
+_SWAPS_WANTED = scaled(short=500, long=2_000)
+_KEYS = scaled(short=200, long=1_000)
 _TWINS = 5
 
 
