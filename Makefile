@@ -68,7 +68,7 @@ POOLED = tests/store/test_sessions.py tests/store/test_streaming.py tests/store/
          tests/store/test_budgets.py tests/store/test_corrections.py tests/runner/test_loop.py
 pgbouncer: environment
 	$(RUN) pytest -q tests/e2e/behind_pgbouncer.py
-	TURNLEDGER_TEST_PGBOUNCER=on $(RUN) pytest -q $(POOLED)
+	TURNLEDGER_TEST_PGBOUNCER=on $(RUN) pytest -q -n 2 $(POOLED)
 
 # A picture of every main view of the panel, for people to look at: light and dark, wide and narrow.
 SHOTS ?= build/panel-shots
