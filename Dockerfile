@@ -6,7 +6,7 @@ COPY api api
 COPY db db
 COPY migrations migrations
 RUN python -m venv /opt/turnledger \
-    && /opt/turnledger/bin/pip install --no-cache-dir --constraint constraints.txt ".[anthropic,tracing]"
+    && /opt/turnledger/bin/pip install --no-cache-dir --constraint constraints.txt ".[anthropic,mcp,tracing]"
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home turnledger

@@ -5,8 +5,8 @@ PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
 
-.PHONY: check check-static format format-check lint layers types test fresh coverage bench growth chaos mutants panel-shots \
-        constraints environment
+.PHONY: check check-static format format-check lint layers types test fresh coverage bench growth chaos mutants \
+        pgbouncer panel-shots constraints environment
 
 check: check-static coverage test
 
@@ -61,6 +61,14 @@ chaos: environment
 # Puts faults into the product, one at a time: the chaos programme must find each.
 mutants: environment
 	$(RUN) tests.chaos.mutation
+
+# The service, and what is said of the database elsewhere, behind a PgBouncer in transaction mode: `apt install
+# pgbouncer`, or TURNLEDGER_PGBOUNCER=/path/to/one. From 1.21 on with prepared statements and without.
+POOLED = tests/store/test_sessions.py tests/store/test_streaming.py tests/store/test_running.py \
+         tests/store/test_budgets.py tests/store/test_corrections.py tests/runner/test_loop.py
+pgbouncer: environment
+	$(RUN) pytest -q tests/e2e/behind_pgbouncer.py
+	TURNLEDGER_TEST_PGBOUNCER=on $(RUN) pytest -q -n 2 $(POOLED)
 
 # A picture of every main view of the panel, for people to look at: light and dark, wide and narrow.
 SHOTS ?= build/panel-shots

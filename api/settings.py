@@ -90,7 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_token: Annotated[_Key | None, Meta(extra=_KEY)] = None
     """Bearer token with which `/metrics` is read; unset, it is answered on a loopback address alone."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """TCP port on which a worker, which serves nothing else, answers `/metrics`; 0: it does not."""
+    """TCP port on which a worker, which serves nothing else, answers `/metrics` and the probes of its health;
+    0: it does not."""
     otlp_endpoint: Annotated[str | None, Meta(extra={**_URL, "variable": "OTEL_EXPORTER_OTLP_ENDPOINT"})] = (
         None
     )
@@ -110,6 +111,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     row_level_security: Annotated[Literal["on", "off"], Meta()] = "off"
     """Whether calls of the API work as a role that sees one organization at a time; they then have a pool of
     their own, of `pool_size_max` as well."""
+    prepared_statements: Annotated[Literal["on", "off"], Meta()] = "on"
+    """Whether statements are prepared on their connections; `off` is for a pooler in transaction mode that
+    does not know them, such as PgBouncer before 1.21: each statement then takes one round trip more."""
     pool_timeout_ms: Annotated[int, Meta(ge=10, le=600_000)] = 5000
     """Time that a call waits for one of these connections to be free; then it gets 503."""
     statement_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
@@ -422,6 +426,11 @@ def _contradictions(current: Settings) -> list[tuple[str, str]]:
             faults.append(
                 (PREFIX + small.upper(), f"must be at most {half}{PREFIX}{large.upper()} ({bound:g})")
             )
+    if current.row_level_security == "on" and current.prepared_statements == "off":
+        because = "a pooler in transaction mode does not keep what a connection was told"
+        faults.append(
+            (f"{PREFIX}ROW_LEVEL_SECURITY", f"must be off with {PREFIX}PREPARED_STATEMENTS=off: {because}")
+        )
     return faults
 
 

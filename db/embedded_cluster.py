@@ -57,6 +57,18 @@ class PasswordMissing(EmbeddedPostgresError):
         )
 
 
+class DataFolderUnusable(EmbeddedPostgresError):
+    """The data folder is missing and cannot be made."""
+
+    def __init__(self, *, data_dir: Path, reason: str) -> None:
+        self.data_dir = data_dir
+        self.reason = reason
+        super().__init__(
+            f"The data folder {data_dir} cannot be made: {reason}. TURNLEDGER_DATA_DIR names another one, "
+            "TURNLEDGER_DATABASE_URL a server of your own."
+        )
+
+
 class ServerDidNotStart(EmbeddedPostgresError):
     """Postgres ended, or was not ready in time."""
 
@@ -100,9 +112,16 @@ class Cluster:
         self._log_position = 0
 
     def prepare(self) -> None:
-        """Make the data folder if it is missing. One that exists keeps its mode."""
+        """Make the data folder if it is missing. One that exists keeps its mode.
+
+        Raises:
+            DataFolderUnusable: it cannot be made.
+        """
         # Others may pass through; what lies in the folder has modes of its own.
-        self.data_dir.mkdir(mode=0o711 if self.account else 0o700, parents=True, exist_ok=True)
+        try:
+            self.data_dir.mkdir(mode=0o711 if self.account else 0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataFolderUnusable(data_dir=self.data_dir, reason=error.strerror or str(error)) from error
 
     def lives(self) -> bool:
         """Whether any process of the server lives: they all hold its lock."""

@@ -1,7 +1,8 @@
 """Migrations: plain SQL files `NNNN_verb_object.sql`, applied forward, in order, once.
 
 Every file runs in one transaction together with the row that records it, so it is applied wholly or not at
-all. An advisory lock lets one process migrate at a time; the others wait and then find nothing left to do.
+all. An advisory lock, held until that transaction ends, lets one process apply a file at a time; the others
+wait and then find it applied. Nothing is kept in the session, so a pooler may stand in between.
 """
 
 import asyncio
@@ -147,17 +148,18 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
 async def migrate(database: Connection | str, folder: Path) -> list[Applied]:
     """Apply what is pending, and return it. Any number of processes may do this at once.
 
-    `database` is a connection outside a transaction, or a DSN. A connection behind PgBouncer in transaction
-    mode will not do: the lock belongs to the session.
+    `database` is a connection outside a transaction, or a DSN. Processes that do this at the same moment may
+    share the files among them; each returns what it has applied itself.
 
     Raises:
         MigrationError: one of its classes. Files before the one that failed stay applied.
     """
     migrations = read_migrations(folder)
-    async with _connection(database) as conn, _lock(conn):
-        await conn.execute(_CREATE_TABLE)
-        status = _compare(migrations, await _read_applied(conn))
-        return [await _apply(conn, migration) for migration in status.pending]
+    applied = []
+    async with _connection(database) as conn:
+        while (one := await _apply_next(conn, migrations)) is not None:
+            applied.append(one)
+    return applied
 
 
 async def status(database: Connection | str, folder: Path) -> Status:
@@ -167,7 +169,7 @@ async def status(database: Connection | str, folder: Path) -> Status:
         MigrationError: they contradict each other.
     """
     migrations = read_migrations(folder)
-    async with _connection(database) as conn:
+    async with _connection(database) as conn, conn.transaction():
         exists = await conn.fetchval(_TABLE_EXISTS)
         return _compare(migrations, await _read_applied(conn) if exists else ())
 
@@ -211,11 +213,7 @@ SET LOCAL lock_timeout = '10s';
 """
 
 _TRY_LOCK = """
-SELECT pg_try_advisory_lock($1)
-"""
-
-_UNLOCK = """
-SELECT pg_advisory_unlock($1)
+SELECT pg_try_advisory_xact_lock($1)
 """
 
 
@@ -237,18 +235,44 @@ def _compare(migrations: Sequence[Migration], applied: Sequence[Applied]) -> Sta
     )
 
 
-async def _apply(conn: Connection, migration: Migration) -> Applied:
+async def _apply_next(conn: Connection, migrations: Sequence[Migration]) -> Applied | None:
+    """Apply the first file that is pending; None when none is."""
+    # Asked for again and again, not waited for: the connection may have a short lock_timeout.
+    deadline = time.monotonic() + _LOCK_SECONDS_MAX
+    while True:
+        with contextlib.suppress(_LockTaken):
+            return await _apply_first(conn, migrations)
+        if time.monotonic() > deadline:
+            raise MigrationsBusy
+        await asyncio.sleep(_LOCK_POLL_SECONDS)
+
+
+class _LockTaken(Exception):
+    """Another process is migrating at this moment."""
+
+
+async def _apply_first(conn: Connection, migrations: Sequence[Migration]) -> Applied | None:
+    next_one = None
     try:
         async with conn.transaction():
             await conn.execute(_SET_LIMITS)
-            await conn.execute(migration.sql, timeout=None)
+            if not await conn.fetchval(_TRY_LOCK, _LOCK_KEY):
+                raise _LockTaken
+            await conn.execute(_CREATE_TABLE)
+            status = _compare(migrations, await _read_applied(conn))
+            if not status.pending:
+                return None
+            next_one = status.pending[0]
+            await conn.execute(next_one.sql, timeout=None)
             if not conn.is_in_transaction():
                 raise MigrationFailed(
-                    file=migration.file, reason="it must not begin or end transactions itself"
+                    file=next_one.file, reason="it must not begin or end transactions itself"
                 )
-            row = await conn.fetchrow(_RECORD, migration.number, migration.name, migration.sha256)
+            row = await conn.fetchrow(_RECORD, next_one.number, next_one.name, next_one.sha256)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationFailed(file=migration.file, reason=str(error)) from error
+        if next_one is None:
+            raise
+        raise MigrationFailed(file=next_one.file, reason=str(error)) from error
     assert row is not None, "INSERT ... RETURNING gives its row"
     return Applied(**row)
 
@@ -258,22 +282,11 @@ async def _connection(database: Connection | str) -> AsyncIterator[Connection]:
     if not isinstance(database, str):
         yield database
         return
-    conn = await asyncpg.connect(database, timeout=_CONNECT_SECONDS_MAX, **connect_options(database))
+    # Nothing is asked often enough to be prepared, which not every pooler passes on.
+    conn = await asyncpg.connect(
+        database, timeout=_CONNECT_SECONDS_MAX, statement_cache_size=0, **connect_options(database)
+    )
     try:
         yield conn
     finally:
         await conn.close(timeout=_CONNECT_SECONDS_MAX)
-
-
-@contextlib.asynccontextmanager
-async def _lock(conn: Connection) -> AsyncIterator[None]:
-    # Asked for again and again, not waited for: the connection may have a short lock_timeout.
-    deadline = time.monotonic() + _LOCK_SECONDS_MAX
-    while not await conn.fetchval(_TRY_LOCK, _LOCK_KEY):
-        if time.monotonic() > deadline:
-            raise MigrationsBusy
-        await asyncio.sleep(_LOCK_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        await conn.fetchval(_UNLOCK, _LOCK_KEY)

@@ -49,6 +49,7 @@ async def open_pool(
     lock_timeout_seconds: float = 2,
     idle_in_transaction_timeout_seconds: float = 15,
     role: str | None = None,
+    prepares_statements: bool = True,
     connection_class: type[Any] = asyncpg.Connection,
     setup: Callable[[Any], Awaitable[None]] | None = None,
 ) -> Pool:
@@ -63,7 +64,9 @@ async def open_pool(
     (`ignore_startup_parameters`).
 
     `role` is what the connections become, for good; `setup` prepares each one that is taken, and one for
-    which it fails is closed.
+    which it fails is closed. Without `prepares_statements` every statement is sent anew, and both steps of it
+    (what it means, then its values) before the server is ready for another: a pooler in transaction mode
+    keeps them together.
 
     Raises:
         OSError, asyncpg.PostgresError: the database cannot be reached, or turns us away.
@@ -99,6 +102,7 @@ async def open_pool(
         # gone.
         command_timeout=statement_timeout_seconds + 5,
         server_settings=limits,
+        **({} if prepares_statements else {"statement_cache_size": 0}),
         **connect_options(dsn),
     )
     await pool

@@ -125,6 +125,17 @@ async def by_id(conn: Connection, organization_id: UUID, session_id: UUID, turn_
     return body
 
 
+_STATE = """
+SELECT state FROM turns WHERE organization_id = $1 AND session_id = $2 AND id = $3
+"""
+
+
+async def state(conn: Connection, organization_id: UUID, session_id: UUID, turn_id: UUID) -> str | None:
+    """Read a turn's state; None when its session has been deleted."""
+    found: str | None = await conn.fetchval(_STATE, organization_id, session_id, turn_id)
+    return found
+
+
 class BranchRow(NamedTuple):
     """One branch of a session."""
 

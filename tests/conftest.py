@@ -2,7 +2,8 @@
 
 The server is the one that TURNLEDGER_TEST_DATABASE_URL names, else a container when a container engine
 answers, else the embedded one, shared by all workers of a run. Nothing is started for a run in which no test
-asks.
+asks. With TURNLEDGER_TEST_PGBOUNCER=on the pool of a test goes through a PgBouncer in transaction mode (`make
+pgbouncer`).
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import pytest
 from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import connect_options, open_pool
+from tests import pgbouncer
 
 _RUN_FOLDER = "TURNLEDGER_TEST_RUN_FOLDER"
 _ENGINE_SECONDS_MAX = 2
@@ -107,10 +109,22 @@ async def database_url(
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+async def pooler(server_dsn: str, run_folder: Path) -> AsyncIterator[pgbouncer.Pooler | None]:
+    """A pooler in front of the server, for a run that asks for one."""
+    if os.environ.get("TURNLEDGER_TEST_PGBOUNCER") != "on":
+        yield None
+    else:
+        with pgbouncer.running(server_dsn, run_folder) as started:
+            yield started
+
+
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+async def pool(database_url: str, pooler: pgbouncer.Pooler | None) -> AsyncIterator[asyncpg.Pool]:
     """An open pool on `database_url`."""
-    async with await open_pool(database_url, size_max=10) as opened:
+    dsn = database_url if pooler is None else pooler.in_front_of(database_url)
+    prepares = pooler is None or pooler.prepares_statements
+    async with await open_pool(dsn, size_max=10, prepares_statements=prepares) as opened:
         yield opened
 
 

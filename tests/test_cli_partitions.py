@@ -24,11 +24,12 @@ from api.store.base import utc_now
 from api.store.corrections import Corrected
 from api.store.interactions import Filters
 from api.store.ledger import UsageEntry
-from db import archives
+from db import archives, usage
 from db.partitions import PartitionRow
-from db.pool import Pool
+from db.pool import Connection, Pool
 from tests.factories import World, make_world
 from tests.ledger import entries_of, paid_turn
+from tests.routes.service import client_of, make_app, make_state
 from tests.store.test_doctor import findings
 from tests.test_cli import command, done
 
@@ -62,7 +63,7 @@ def long_ago(world: World, pool: Pool) -> World:
     return World(store, world.hub, world.organization_id, world.caller, world.agent)
 
 
-async def lived_in(pool: Pool) -> World:
+async def lived_in(pool: Pool, *, late_count: int = 2) -> World:
     """An organization with three calls of long ago and two of today, in one session."""
     await divided(pool)
     world = await make_world(pool)
@@ -70,7 +71,7 @@ async def lived_in(pool: Pool) -> World:
     then = long_ago(world, pool)
     for cost in ("0.01", "0.02", None):
         await paid_turn(then, session_id, cost)
-    for _ in range(2):
+    for _ in range(late_count):
         await paid_turn(world, session_id)
     assert await pool.fetchval("SELECT count(*) FROM usage_entries_first") == 3
     return world
@@ -119,6 +120,43 @@ async def test_old_entries_leave_for_a_file_and_the_sums_stay(
     assert await findings(world) == {}
     await paid_turn(world, (await world.session()).session.id)
     assert await findings(world) == {}
+
+
+async def test_a_feed_whose_entries_have_all_left_comes_to_its_end(
+    pool: Pool, installation: dict[str, str], tmp_path: Path
+) -> None:
+    world = await lived_in(pool, late_count=0)
+    archive(installation, tmp_path)
+
+    async with client_of(world, make_app(make_state(world))) as api:
+        page = await api.get("/v1/usage/entries?after=0")
+        of_session = await api.get(f"/v1/usage/entries?after=0&session_id=ses_{'0' * 32}")
+
+    assert page == {"items": [], "next": 3, "head": 3, "archived_through": 3}
+    assert of_session["next"] == of_session["head"]
+
+
+async def test_what_leaves_while_a_page_is_read_is_told(
+    pool: Pool, installation: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await lived_in(pool)
+    heads = [await read_head(pool, world), None]
+
+    async def as_it_was(conn: Connection, organization_id: UUID) -> usage.HeadRow:
+        return heads.pop(0) or await head(conn, organization_id)
+
+    head = usage.head
+    archive(installation, tmp_path)
+    monkeypatch.setattr(usage, "head", as_it_was)
+    page = await world.store.reading.ledger_page(world.caller, after=0, session_id=None, limit=10)
+
+    assert ([entry.seq for entry in page.entries], page.archived_through) == ([4, 5], 3)
+    assert heads == [], "it was looked at again"
+
+
+async def read_head(pool: Pool, world: World) -> usage.HeadRow:
+    async with pool.acquire() as conn:
+        return await usage.head(conn, world.caller.organization_id)
 
 
 async def test_the_doctor_misses_what_left_without_a_trace(

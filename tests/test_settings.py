@@ -119,6 +119,14 @@ def test_values_that_contradict_each_other_are_refused(small: str, large: str) -
     assert list(faults_of({}, **{**others, small: fits + 1, large: 2000})) == [f"TURNLEDGER_{small.upper()}"]
 
 
+def test_row_level_security_is_refused_behind_a_pooler_that_knows_no_prepared_statements() -> None:
+    both = {"row_level_security": "on", "prepared_statements": "off"}
+
+    assert list(faults_of({}, **both)) == ["TURNLEDGER_ROW_LEVEL_SECURITY"]
+    for name in both:
+        assert getattr(load({}, {name: both[name]}), name) == both[name]
+
+
 def test_a_choice_is_read_in_either_case() -> None:
     assert load({"TURNLEDGER_LOG_LEVEL": "INFO"}, {}).log_level == "info"
 

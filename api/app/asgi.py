@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import asyncpg
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from loguru import logger as log
 
 from api.events import Hub
+from api.routes import health
 from api.routes.error_handlers import EXCEPTION_HANDLERS
 from api.routes.measures import measures_handlers
 from api.routes.mounting import app_parts
+from api.routes.operations import Operation, route_handlers
 from api.routes.state import Check, RoutesState
 from api.settings import Settings
 from api.store import Store
@@ -42,10 +45,24 @@ def build_app(state: RoutesState, *, pool: Pool) -> Litestar:
     )
 
 
+class _Worker(NamedTuple):
+    """What the probes of a worker look at."""
+
+    check: Check
+
+
 def build_measures_app(settings: Settings, *, pool: Pool) -> Litestar:
-    """Make the application of a worker: its figures, and nothing else."""
+    """Make the application of a worker: its figures and the probes of its health, and nothing else."""
+    worker = _Worker(_readiness(pool))
+
+    async def probe(operation: Operation, _: Request[Any, Any, Any]) -> Response[bytes]:
+        return await operation.handler(worker)
+
     return Litestar(
-        route_handlers=measures_handlers(settings, refresh_of(pool)),
+        route_handlers=[
+            *measures_handlers(settings, refresh_of(pool)),
+            *route_handlers(health.OPERATIONS, probe),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,

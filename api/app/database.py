@@ -90,6 +90,7 @@ def _pool_options(settings: Settings, application_name: str) -> dict[str, Any]:
         "acquire_timeout_seconds": settings.pool_timeout_ms / 1000,
         "statement_timeout_seconds": settings.statement_timeout_ms / 1000,
         "lock_timeout_seconds": settings.lock_timeout_ms / 1000,
+        "prepares_statements": settings.prepared_statements == "on",
     }
 
 

@@ -4,6 +4,7 @@ from litestar import Response
 
 from api.routes.answers import respond
 from api.routes.calls import Call
+from api.routes.key_errors import MissingScope
 from api.routes.operations import Answer, operation
 from api.routes.paging import read_integer, write_page_token
 from api.routes.schemas.metrics import (
@@ -26,10 +27,13 @@ from api.store.scopes import Scope
     answers={200: Answer(description="Turns, tokens, cost, latencies.", struct=SessionMetricsView)},
 )
 async def get_session_metrics(call: Call) -> Response[bytes]:
-    """As they are now: they move without a revision, so the answer has no ETag."""
+    """As they are now: they move without a revision, so the answer has no ETag.
+
+    `resolution` is shown to keys with the scope `sessions:read` only.
+    """
     session_id = call.path("session_id")
     found = await call.store.metrics.of_session(call.caller, session_id)
-    return respond(session_metrics_view(session_id, found))
+    return respond(session_metrics_view(session_id, found, is_text_shown=_sees_text(call)))
 
 
 @operation(
@@ -45,10 +49,13 @@ async def get_session_metrics(call: Call) -> Response[bytes]:
 async def summarize_sessions(call: Call) -> Response[bytes]:
     """Over the sessions that started on the days asked for, deleted ones left out.
 
-    By any of day, agent, version, state and resolution, in this order.
+    By any of day, agent, version, state and resolution, in this order. Resolutions are text that callers have
+    written: to group by them a key needs the scope `sessions:read` as well.
     """
     query = call.query(SessionMetricsQuery)
     group_by = () if query.group_by is None else tuple(query.group_by.split(","))
+    if "resolution" in group_by and not _sees_text(call):
+        raise MissingScope((Scope.SESSIONS_READ,))
     scope = f"session-metrics?{query.since}&{query.until}&{query.tz}&{sorted(set(group_by))}"
     offset = 0 if query.page_token is None else read_integer(query.page_token, scope=scope)
     await call.store.summaries.require_time_zone(query.tz)
@@ -72,3 +79,7 @@ async def summarize_sessions(call: Call) -> Response[bytes]:
 
 
 OPERATIONS = (get_session_metrics, summarize_sessions)
+
+
+def _sees_text(call: Call) -> bool:
+    return Scope.SESSIONS_READ in call.caller.scopes

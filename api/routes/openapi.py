@@ -283,14 +283,15 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
 def _promise(schema: dict[str, Any], struct: type[msgspec.Struct]) -> None:
     """Say of an answer what its struct means when it is written, not when it is read.
 
-    Fields with a default are always there unless the struct leaves defaults out; and a later release may add
-    fields, so a client must not refuse those that it does not know.
+    Fields with a default are always there unless the struct leaves defaults out, or the default is to be
+    missing; and a later release may add fields, so a client must not refuse those that it does not know.
     """
     schema.pop("additionalProperties", None)
     for field in schema["properties"].values():
         field.pop("default", None)
     if not struct.__struct_config__.omit_defaults:
-        schema["required"] = list(schema["properties"])
+        fields = msgspec.structs.fields(struct)
+        schema["required"] = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
 
 
 def _check_unique(operations: list[Operation]) -> None:

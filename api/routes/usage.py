@@ -57,7 +57,8 @@ async def list_usage_entries(call: Call) -> Response[bytes]:
         call.caller, after=query.after, session_id=query.session_id, limit=query.limit
     )
     entries, head = page.entries, page.head
-    last = entries[-1].seq if entries else query.after
+    # Where nothing is left, all up to there has been archived, and nothing behind it.
+    last = entries[-1].seq if entries else max(query.after, page.archived_through)
     # Of one session alone there may be no further entry up to the head, which an empty page then says.
     is_end = query.session_id is not None and len(entries) < query.limit
     return respond(

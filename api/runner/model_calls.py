@@ -231,10 +231,12 @@ class ModelCalls:
             prices = await self._store.running.prices_of(run.claim, ended.provider)
             if error is not None:
                 outcome = settling.failed(ended, prices, error=error)
-            elif finished is None:
+            elif finished is not None:
+                outcome = settling.completed(ended, prices)
+            elif await self._store.running.is_given_up(run.claim):
                 outcome = settling.cancelled(ended, prices)
             else:
-                outcome = settling.completed(ended, prices)
+                outcome = settling.dropped(ended, prices)
             if outcome.tokens.cost is None:
                 logger.warning("no price known", provider=ended.provider, model=ended.model)
             await self._store.running.settle(run.claim, intent.id, outcome)

@@ -26,6 +26,8 @@ class BillableReason(StrEnum):
     """Not billable, though the provider may have charged for it."""
     REFUSED = "refused"
     """Not billable: the provider turned the request away and charged nothing."""
+    DROPPED = "dropped"
+    """Not billable: our process was stopped, or lost its turn, during the call. It is made again."""
     LOST = "lost"
     """Not billable: the process died during the call, and nobody knows what came of it."""
 
@@ -72,8 +74,13 @@ def completed(call: Call, prices: Sequence[Price]) -> Outcome:
 
 
 def cancelled(call: Call, prices: Sequence[Price]) -> Outcome:
-    """A call that we broke off because its turn was cancelled, or because this process stops."""
+    """A call that was broken off because a caller wanted its turn no more."""
     return _priced(call, prices, outcome="cancelled", reason=BillableReason.CANCELLED, result=None)
+
+
+def dropped(call: Call, prices: Sequence[Price]) -> Outcome:
+    """A call that we broke off for reasons of our own, while its turn is still wanted."""
+    return _priced(call, prices, outcome="failed", reason=BillableReason.DROPPED, result=None)
 
 
 def failed(call: Call, prices: Sequence[Price], *, error: ModelError) -> Outcome:

@@ -1,5 +1,6 @@
 """Reading sessions: the document, what changed since a revision, pages, previews, usage."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -295,10 +296,14 @@ class Readings(Base):
                 found = await usage.entries(
                     conn, caller.organization_id, after=after, session_id=wanted, limit=limit
                 )
+            archived_through = head.archived_through
+            if session_id is None and not _is_dense(found, max(after, archived_through), head.last_seq):
+                # What is missing has left for an archive since the head was read.
+                archived_through = (await usage.head(conn, caller.organization_id)).archived_through
         return LedgerPage(
             entries=tuple(usage_entry(row) for row in found),
             head=head.last_seq,
-            archived_through=head.archived_through,
+            archived_through=archived_through,
         )
 
     async def usage_totals(self, caller: Caller) -> Totals:
@@ -378,3 +383,9 @@ def _usage(totals: usage.TotalsRow) -> Usage:
         cost=None if is_unknown else totals.cost,
         unknown_count=totals.unknown_count,
     )
+
+
+def _is_dense(found: Sequence[usage.EntryRow], after: int, head: int) -> bool:
+    """Whether no entry is missing of those behind `after`, as far as a page goes."""
+    seqs = [row.seq for row in found if row.seq > after]
+    return seqs == list(range(after + 1, after + 1 + len(seqs))) and (bool(found) or after >= head)

@@ -14,7 +14,7 @@ import msgspec
 
 from api.events import Notice
 from api.session import codec, ids
-from api.session.document import Actor, Change, Head, StepSummary, Turn, Usage
+from api.session.document import Actor, Change, Head, StepSummary, Turn, TurnState, Usage
 from api.session.usage import total_usage
 from api.store import rows
 from api.store.base import PAGE_TURNS_MAX, Base
@@ -296,6 +296,12 @@ class Running(Base):
         async with self._pool.acquire() as conn:
             found = await prices.of_provider(conn, claim.organization_id, provider)
         return [price_of(row) for row in found]
+
+    async def is_given_up(self, claim: Claim) -> bool:
+        """Whether a caller wants nothing more of the turn: it was cancelled, or its session deleted."""
+        async with self._pool.acquire() as conn:
+            state = await turns.state(conn, claim.organization_id, claim.session_id, claim.turn_id)
+        return state is None or state == TurnState.CANCELLED
 
     async def leaked(self, *, older_than_seconds: float, limit: int) -> list[Leak]:
         """Find calls that nobody will end."""

@@ -310,6 +310,14 @@ async def test_the_password_is_private_and_needed(data_dir: Path) -> None:
     assert [rule["auth_method"] for rule in rules] == ["scram-sha-256"]
 
 
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    data_dir = tmp_path / "file" / "data"
+
+    with pytest.raises(embedded_cluster.DataFolderUnusable, match=f"data folder {data_dir} cannot be made"):
+        await embedded.start(data_dir)
+
+
 async def test_a_missing_password_is_told(data_dir: Path) -> None:
     async with embedded.running(data_dir):
         pass

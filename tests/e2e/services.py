@@ -23,7 +23,12 @@ class ServiceProcess:
     """A `turnledger serve` on a port of its own, or another command that goes on until it is stopped."""
 
     def __init__(
-        self, data_dir: Path, *words: str, environ: dict[str, str] | None = None, command: str = "serve"
+        self,
+        data_dir: Path,
+        *words: str,
+        environ: dict[str, str] | None = None,
+        command: str = "serve",
+        root: Path = ROOT,
     ) -> None:
         kept = {
             name: value
@@ -39,7 +44,7 @@ class ServiceProcess:
                     *(("--port", "0") if command == "serve" else ()),
                     *words,
                 ],
-                cwd=ROOT,
+                cwd=root,
                 env={**kept, **(environ or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -104,10 +109,17 @@ class ServiceProcess:
 
 @contextlib.contextmanager
 def serving(
-    data_dir: Path, *words: str, environ: dict[str, str] | None = None, command: str = "serve"
+    data_dir: Path,
+    *words: str,
+    environ: dict[str, str] | None = None,
+    command: str = "serve",
+    root: Path = ROOT,
 ) -> Iterator[ServiceProcess]:
-    """Run a service for the length of the block; not yet ready when the block begins."""
-    service = ServiceProcess(data_dir, *words, environ=environ, command=command)
+    """Run a service for the length of the block; not yet ready when the block begins.
+
+    `root` is the tree whose code it runs.
+    """
+    service = ServiceProcess(data_dir, *words, environ=environ, command=command, root=root)
     try:
         yield service
     finally:

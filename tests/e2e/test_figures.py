@@ -1,4 +1,4 @@
-"""Service and worker as real processes tell their figures, each its own."""
+"""Service and worker as real processes tell their figures and their health, each its own."""
 
 import socket
 from pathlib import Path
@@ -33,11 +33,16 @@ def test_service_and_worker_tell_their_figures(data_dir: Path) -> None:
             of_service = httpx.get(f"{service.address}/metrics").text
             refused = httpx.get(f"http://127.0.0.1:{port}/metrics")
             of_worker = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=token).text
+            probes = [httpx.get(f"http://127.0.0.1:{port}/health/{probe}") for probe in ("live", "ready")]
+            elsewhere = httpx.get(f"http://127.0.0.1:{port}/v1/sessions")
 
             assert worker.stop() == 0, worker.output
 
     assert answered.status_code == 200
     assert refused.status_code == 401
+    assert [probe.status_code for probe in probes] == [200, 200]
+    assert probes[1].json()["checks"] == {"database": True, "writable": True, "migrations": True}
+    assert elsewhere.status_code == 404, "a worker serves nothing else"
     assert 'turnledger_run_seconds_count{outcome="completed"} 1.0' in of_worker
     assert "turnledger_run_seconds_count" not in of_service
     assert 'turnledger_pool_connections{state="max"} 16.0' in of_service

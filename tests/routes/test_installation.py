@@ -72,7 +72,7 @@ async def test_an_organization_is_made_and_its_first_key_issued_and_used(pool: P
     assert key["created_by"]["key_id"].startswith("ink_")
     assert (used.status_code, used.json()["items"]) == (200, [])
     assert {"organization_id": made["id"], "head": 0} in heads["items"]
-    assert entries == {"items": [], "next": 0, "head": 0}
+    assert entries == {"items": [], "next": 0, "head": 0, "archived_through": 0}
 
 
 async def test_keys_of_an_organization_are_kept_for_it(pool: Pool) -> None:
@@ -98,6 +98,30 @@ async def test_lists_of_the_installation_go_on_page_by_page(pool: Pool) -> None:
             found = [page["items"][0][name] for page in (first, second)]
             assert found == [two.world.organization_id, one.world.organization_id]
             assert second["next_page_token"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/v1/usage/heads", "organization_id"), ("/v1/organizations", "id")]
+)
+async def test_pages_hold_every_organization_once_while_others_are_added(
+    pool: Pool, path: str, name: str
+) -> None:
+    async with serving(pool) as api, operator_of(api) as operator:
+        access = api.world.store.access
+        there = {api.world.organization_id}
+        there |= {(await access.create_organization(f"There {number}")).id for number in range(6)}
+
+        found, token = [], ""
+        while token is not None:
+            page = await operator.get(f"{path}?limit=2{token and f'&page_token={token}'}")
+            found += [item[name] for item in page["items"]]
+            token = page["next_page_token"]
+            await access.create_organization("Added meanwhile")
+        newest = (await operator.get(f"{path}?limit=1"))["items"]
+
+    assert len(found) == len(set(found))
+    assert set(found) == there
+    assert newest[0][name] not in there, "what was added is found by whoever begins anew"
 
 
 async def test_everything_else_is_closed_to_it(pool: Pool) -> None:

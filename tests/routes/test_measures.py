@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from litestar import Litestar
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app.asgi import build_app, build_state, refresh_of
-from api.models.base import ModelError, ModelErrorCode
+from api.models.base import ModelError, ModelErrorCode, ModelRequest, StreamItem
 from api.session.document import TurnState
 from api.settings import Settings
 from api.telemetry import measures
@@ -24,6 +25,7 @@ from tests.store.conversing import Conversation
 from tests.store.test_erasure import set_up
 
 SECONDS_MAX = 10
+PAUSE_SECONDS = 0.1
 
 
 def figure(name: str, **labels: str) -> float:
@@ -61,6 +63,45 @@ async def test_a_turn_moves_its_figures(pool: Pool) -> None:
 
     after = [figure(name, **labels) for name, labels in names]
     assert [late - early for early, late in zip(before, after, strict=True)] == [1] * len(names)
+
+
+async def test_times_are_taken_from_where_they_say_to_where_they_say(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = await set_up(pool)
+    scene.model.goes_on.set()  # type: ignore[attr-defined]
+    scene.model.lines = [Line(text="Hello."), Line(text="Unsaid.")]
+    speak, prices_of = scene.model.stream, scene.world.store.running.prices_of
+
+    async def hesitate(request: ModelRequest) -> AsyncIterator[StreamItem]:
+        await asyncio.sleep(PAUSE_SECONDS)
+        async for item in speak(request):
+            yield item
+
+    async def look_up_slowly(*asked: Any) -> Any:
+        await asyncio.sleep(2 * PAUSE_SECONDS)
+        return await prices_of(*asked)
+
+    monkeypatch.setattr(scene.model, "stream", hesitate)
+    monkeypatch.setattr(scene.world.store.running, "prices_of", look_up_slowly)
+    names = [
+        ("queue_wait_seconds_sum", {}),
+        ("first_token_seconds_sum", {}),
+        ("ledger_lag_seconds_sum", {}),
+        ("run_seconds_sum", {"outcome": "completed"}),
+    ]
+    before = [figure(name, **labels) for name, labels in names]
+    turn = await scene.say()
+    await asyncio.sleep(3 * PAUSE_SECONDS)
+    async with scene.running():
+        await scene.until(turn.id)
+
+    after = [figure(name, **labels) for name, labels in names]
+    queue, first, lag, run = (late - early for early, late in zip(before, after, strict=True))
+    assert queue >= 3 * PAUSE_SECONDS
+    assert first >= PAUSE_SECONDS
+    assert lag >= 2 * PAUSE_SECONDS
+    assert run >= first + lag
 
 
 async def test_a_failure_is_counted_by_its_code(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

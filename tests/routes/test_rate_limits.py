@@ -2,16 +2,20 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from api.routes import rate_limits
 from api.routes.errors import RateLimited
 from api.routes.rate_limits import LOTS, RateLimits
+from api.stopping import stopped
 from api.store import Caller
-from api.store.base import KeyLimits
+from api.store.base import KeyLimits, utc_now
 from db.pool import Pool
-from tests.factories import World, make_world
+from tests.factories import World, completing, make_world
+from tests.ledger import call, claimed
 from tests.routes.service import Api, make_app, make_state, serving, turns_running
 
 
@@ -190,6 +194,28 @@ async def test_streams_of_a_process_that_died_count_until_they_expire(pool: Pool
         assert await conn.fetchval("SELECT count(*) FROM key_streams") == 1
 
 
+async def test_a_process_that_lives_keeps_its_streams_beyond_their_time(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "_PROLONG_SECONDS", 0.02)
+    world = await make_world(pool)
+    caller = await caller_with(world, streams_max=1)
+    holding, other = RateLimits(world.store.key_limits), RateLimits(world.store.key_limits)
+    await holding.take_stream(caller)
+    await pool.execute("UPDATE key_streams SET expires_at = clock_timestamp() + interval '1 second'")
+
+    prolonging = asyncio.create_task(holding.prolong_forever())
+    async with asyncio.timeout(10):
+        while not await pool.fetchval(
+            "SELECT bool_and(expires_at > clock_timestamp() + interval '10 seconds') FROM key_streams"
+        ):
+            await asyncio.sleep(0.02)
+    await stopped(prolonging)
+
+    with pytest.raises(RateLimited):
+        await other.take_stream(caller)
+
+
 async def test_a_call_that_is_answered_without_a_stream_holds_none(pool: Pool) -> None:
     async with serving(pool) as owner:
         key = await owner.post(
@@ -243,3 +269,33 @@ async def test_a_key_that_has_used_its_tokens_begins_no_turn_in_this_minute(pool
     assert (refused.status_code, refused.json()["violated_policies"]) == (429, ["tokens"])
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert (read.status_code, others.status_code) == (200, 200)
+
+
+async def test_tokens_count_in_the_minute_in_which_they_were_used(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(pool) as owner:
+        fields = {"name": "x", "scopes": ["sessions:read", "sessions:write"], "tokens_per_minute_max": 10}
+        key = await owner.post("/v1/api-keys", fields, status=201)
+        api = Api(owner.world, owner.app, key["secret"])
+        session = await api.session()
+        statuses = []
+        # A minute that has just begun lets one more turn through: the last but one of these, or the last.
+        for minutes_ago in (1, 1, 0, 0, 0):
+            ago = timedelta(minutes=minutes_ago)
+            monkeypatch.setattr(owner.world.store.running, "_clock", lambda ago=ago: utc_now() - ago)
+            answer = await api.call(
+                "POST",
+                f"/v1/sessions/{session['id']}/messages",
+                {"text": "Hello"},
+                headers={"If-Match": "*", "Prefer": "respond-async"},
+            )
+            statuses.append(answer.status_code)
+            if answer.status_code == 202:
+                claim = await claimed(owner.world)
+                await call(owner.world, claim)  # ten tokens
+                await owner.world.store.running.publish(claim, completing(claim, "Hi."))
+        await api.close()
+
+    assert statuses[:3] == [202, 202, 202], "those of the minute before hinder nobody"
+    assert 429 in statuses[3:]

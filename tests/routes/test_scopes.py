@@ -30,6 +30,12 @@ WITHOUT_TEXT = {
 }
 """All that `usage:read` opens. Another one must be looked at: it may show nobody's text."""
 
+GROUPS = {
+    "/v1/usage/summary": ("day", "model", "agent", "session", "key", "purpose", "outcome"),
+    "/v1/metrics/sessions": ("day", "agent", "version", "state", "resolution"),
+}
+"""What sums can be grouped by, and so show."""
+
 
 async def ask(api: Api, operation: Operation, names: dict[str, str], body: Any = None) -> Any:
     path = operation.path.format(**names)
@@ -120,6 +126,10 @@ async def test_a_key_for_usage_sees_no_text(pool: Pool, accept: str) -> None:
         await owner.append(session, canary)
         await owner.world.answer(canary)
         session = await owner.get(f"/v1/sessions/{session['id']}")
+        await owner.post(
+            f"/v1/sessions/{session['id']}/end",
+            {"resolution": canary, "expected_revision": session["revision"]},
+        )
         await paid_turn(owner.world, (await owner.session())["id"])
         entry = (await entries_of(owner.world))[0]
         names = {
@@ -136,12 +146,38 @@ async def test_a_key_for_usage_sees_no_text(pool: Pool, accept: str) -> None:
             "version": "1",
         }
         async with client_of(owner.world, owner.app, scopes=frozenset({Scope.USAGE_READ})) as api:
-            answers = [
-                await api.call(operation.method, operation.path.format(**names), headers={"Accept": accept})
-                for operation in KEYED
-                if operation.method == "GET"
+            paths = [operation.path.format(**names) for operation in KEYED if operation.method == "GET"]
+            paths += [
+                f"{path}?group_by={dimension}"
+                for path, dimensions in GROUPS.items()
+                for dimension in dimensions
             ]
+            answers = [await api.call("GET", path, headers={"Accept": accept}) for path in paths]
 
     assert len(answers) > 10
     assert not [answer.url for answer in answers if canary in answer.text or "Be brief." in answer.text]
     assert {answer.status_code for answer in answers} == {200, 403}
+
+
+async def test_a_resolution_is_text_and_shown_with_the_scope_to_read_sessions_only(pool: Pool) -> None:
+    async with serving(pool) as owner:
+        session = await owner.session()
+        await owner.post(
+            f"/v1/sessions/{session['id']}/end", {"resolution": "solved", "expected_revision": 1}
+        )
+        path, groups = (
+            f"/v1/sessions/{session['id']}/metrics",
+            "/v1/metrics/sessions?group_by=state,resolution",
+        )
+        async with client_of(owner.world, owner.app, scopes=frozenset({Scope.USAGE_READ})) as api:
+            hidden, refused = await api.get(path), await api.call("GET", groups)
+        both = frozenset({Scope.USAGE_READ, Scope.SESSIONS_READ})
+        async with client_of(owner.world, owner.app, scopes=both) as api:
+            shown, grouped = await api.get(path), await api.get(groups)
+
+    assert "resolution" not in hidden
+    assert hidden == {name: value for name, value in shown.items() if name != "resolution"}
+    assert shown["resolution"] == "solved"
+    assert (refused.status_code, refused.json()["code"]) == (403, "missing-scope")
+    assert refused.json()["scope"] == "sessions:read"
+    assert [group["resolution"] for group in grouped["items"]] == ["solved"]

@@ -4,11 +4,17 @@ import csv
 import io
 import json
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from api.agents.definition import Definition
+from api.routes import usage_files
+from api.store import Caller
 from api.store.base import utc_now
 from api.store.running import Price
 from db.pool import Pool
+from tests.factories import make_world
 from tests.ledger import call, claimed, paid_turn, priced
 from tests.routes.service import Api, serving, turns_running
 
@@ -170,3 +176,30 @@ async def test_an_export_holds_the_whole_ledger_in_both_forms(pool: Pool) -> Non
     assert rows[3]["speaker"] == '\'=1+1 "x", y'
     assert rows[4]["corrected_by_key_id"].startswith("key_")
     assert (head.status_code, head.content, empty.content) == (200, b"", b"")
+
+
+async def test_an_export_holds_a_page_at_a_time_and_ends_where_the_ledger_stood(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    for _ in range(5):
+        await paid_turn(world, session_id)
+    read, asked = world.store.reading.usage_entries, []
+
+    async def watched(caller: Caller, **asked_for: Any) -> Any:
+        asked.append((asked_for["after"], asked_for["limit"]))
+        return await read(caller, **asked_for)
+
+    monkeypatch.setattr(world.store.reading, "usage_entries", watched)
+    monkeypatch.setattr(usage_files, "_PAGE", 2)
+    pieces = usage_files.written(world.store, world.caller, form="jsonl", after=0, head=3)
+    first = await anext(pieces)
+    asked_at_first, held = list(asked), pool.get_size() - pool.get_idle_size()
+    await paid_turn(world, session_id)
+    rest = [piece async for piece in pieces]
+
+    lines = b"".join([first, *rest]).splitlines()
+    assert (asked_at_first, held) == ([(0, 2)], 0), "nothing is read ahead of the reader, and nothing held"
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3]
+    assert asked == [(0, 2), (2, 2)]

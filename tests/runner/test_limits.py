@@ -137,7 +137,9 @@ async def test_a_turn_that_is_cancelled_between_two_runs_is_run_by_nobody(pool: 
     assert claim is None
     assert turn.state is TurnState.CANCELLED
     assert [reply.text for reply in turn.replies] == ["Well, "], "what was shown is kept"
-    assert [(entry.outcome, entry.source) for entry in entries] == [("cancelled", "estimated")]
+    assert [(entry.outcome, entry.source, entry.billable) for entry in entries] == [
+        ("failed", "estimated", False)
+    ], "our stop broke it off, not the cancellation that came later"
 
 
 async def test_a_turn_that_nobody_has_claimed_is_cancelled_and_run_by_nobody(pool: Pool) -> None:

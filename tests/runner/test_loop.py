@@ -149,7 +149,7 @@ async def test_a_turn_handed_back_at_shutdown_is_finished_by_the_next_runner(poo
 
     entries, _ = await world.store.reading.usage_entries(world.caller, after=0, session_id=None, limit=10)
     assert turn.state is TurnState.COMPLETED
-    assert [(e.outcome, e.attempt) for e in entries] == [("cancelled", 1), ("completed", 1)]
+    assert [(e.outcome, e.attempt) for e in entries] == [("failed", 1), ("completed", 1)]
 
 
 async def test_a_turn_whose_runs_are_lost_three_times_fails_and_is_not_tried_again(pool: Pool) -> None:

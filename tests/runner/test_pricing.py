@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from api.models.base import ModelUsage
 from api.runner.pricing import PriceSource, UnitPrices, context_window_tokens, cost, lookup
+from api.store.prices import PriceTier
 from api.store.running import Price
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -182,6 +183,24 @@ def test_a_long_prompt_is_charged_by_its_tier() -> None:
     assert long is not None
     assert long.input_per_million > short.input_per_million
     assert long.output_per_million > short.output_per_million
+
+
+@pytest.mark.parametrize(
+    ("input_tokens", "tier"), [(199, None), (200, None), (201, 200), (1_000, 200), (1_001, 1_000)]
+)
+def test_a_tier_of_our_own_begins_behind_its_count_and_the_highest_holds(
+    input_tokens: int, tier: int | None
+) -> None:
+    tiers = tuple(
+        PriceTier(above_input_tokens=count, input_per_million=Decimal(count), output_per_million=Decimal(1))
+        for count in (200, 1_000)
+    )
+
+    usage = ModelUsage(input_tokens=input_tokens, output_tokens=1)
+    found = lookup("scripted", "echo", rows=[make_row(tiers=tiers)], at=NOW, usage=usage)
+
+    assert found is not None
+    assert (found.above_input_tokens, found.input_per_million) == (tier, Decimal(tier or 1))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from api.routes.schemas.money import Money, money
 from api.store.metrics import Figures, GroupMetrics, Percentiles, SessionMetrics
@@ -58,7 +59,8 @@ class SessionMetricsView(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     """`provider:model` of every model that was called."""
     state: str
-    resolution: str | None
+    resolution: str | UnsetType | None = UNSET
+    """As whoever ended it has put it; missing unless the key may read sessions."""
     started_at: datetime
     last_activity_at: datetime
     ended_at: datetime | None
@@ -91,10 +93,14 @@ class MetricsPage(msgspec.Struct, frozen=True, kw_only=True):
     """The days are those of this time zone."""
 
 
-def session_metrics_view(session_id: str, found: SessionMetrics) -> SessionMetricsView:
-    """Show the figures of a session."""
-    fields = msgspec.structs.asdict(found)
-    return SessionMetricsView(session_id=session_id, **(fields | {"figures": _figures(found.figures)}))
+def session_metrics_view(
+    session_id: str, found: SessionMetrics, *, is_text_shown: bool
+) -> SessionMetricsView:
+    """Show the figures of a session, and what people have written about it only if that may be seen."""
+    fields = msgspec.structs.asdict(found) | {"figures": _figures(found.figures)}
+    if not is_text_shown:
+        del fields["resolution"]
+    return SessionMetricsView(session_id=session_id, **fields)
 
 
 def metrics_group(found: GroupMetrics) -> MetricsGroup:

@@ -77,6 +77,8 @@ class UsageEntryView(msgspec.Struct, frozen=True, kw_only=True):
     """How the call ended, whatever became of its turn."""
     billable: bool
     billable_reason: str
+    """`completed` and `cancelled` are billable; `failed`, `refused`, `dropped` (by a stop or a lost lease of
+    ours) and `lost` are not."""
     latency_ms: int | None
     created_at: datetime
     key_id: str | None
