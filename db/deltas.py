@@ -22,14 +22,8 @@ class DeltaRow(NamedTuple):
 # Only a run that still holds its turn may add text: whoever takes the turn from it ends the run in the
 # same commit, and reads the deltas after that. A batch that is sent again stores nothing twice.
 _FLUSH = """
-WITH held AS (
-    SELECT r.organization_id, r.session_id, r.turn_id, r.id
-      FROM runs r
-      JOIN (SELECT DISTINCT organization_id, run_id
-              FROM unnest($1::uuid[], $2::uuid[]) AS f(organization_id, run_id)) f
-        ON f.organization_id = r.organization_id AND f.run_id = r.id
-     WHERE r.state = 'running'
-       FOR SHARE OF r
+WITH held AS MATERIALIZED (
+    SELECT organization_id, session_id, turn_id, id FROM hold_runs($1::uuid[], $2::uuid[])
 ), stored AS (
     INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
     SELECT h.organization_id, h.session_id, h.turn_id,
@@ -206,7 +200,7 @@ async def place(conn: Connection, organization_id: UUID, session_id: UUID, turn_
 _RESTART = """
 INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
 SELECT r.organization_id, r.session_id, r.turn_id, d.last_number + 1, $3, 'restarted', 0, '', $4
-  FROM runs r
+  FROM hold_runs(ARRAY[$1::uuid], ARRAY[$2::uuid]) r
  CROSS JOIN LATERAL (
      SELECT max(number) AS last_number,
             bool_or(kind = 'delta' AND step_id = $3) AS has_text,
@@ -214,8 +208,7 @@ SELECT r.organization_id, r.session_id, r.turn_id, d.last_number + 1, $3, 'resta
        FROM deltas l
       WHERE l.organization_id = r.organization_id AND l.session_id = r.session_id AND l.turn_id = r.turn_id
  ) d
- WHERE r.organization_id = $1 AND r.id = $2 AND r.state = 'running' AND d.has_text AND NOT d.is_taken_back
-   FOR SHARE OF r
+ WHERE r.organization_id = $1 AND d.has_text AND NOT d.is_taken_back
 """
 
 

@@ -112,6 +112,22 @@ BEGIN
     RETURN kept;
 END $$;
 
+-- Holds those of some runs that still have their turns, until the transaction ends. In a function, so that the rows
+-- are locked by a statement of their own: one that locks several rows and looks into partitions as well can bring
+-- Postgres 18 down.
+CREATE FUNCTION hold_runs(organization_ids uuid[], run_ids uuid[])
+    RETURNS TABLE (organization_id uuid, session_id uuid, turn_id uuid, id uuid) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    SELECT r.organization_id, r.session_id, r.turn_id, r.id
+      FROM runs r
+      JOIN (SELECT DISTINCT f.organization_id, f.run_id
+              FROM unnest(organization_ids, run_ids) AS f(organization_id, run_id)) f
+        ON f.organization_id = r.organization_id AND f.run_id = r.id
+     WHERE r.state = 'running'
+       FOR SHARE OF r;
+END $$;
+
 -- A step that is carried over has been noted before.
 CREATE OR REPLACE FUNCTION note_interaction() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
