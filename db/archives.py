@@ -13,7 +13,7 @@ LOWEST = UUID(int=0)
 
 
 class PartitionChanged(Exception):
-    """The partition is gone, or has other entries than were read."""
+    """The partition is gone, has other entries than were read, or has some of late, which budgets count."""
 
 
 # Entries lie in the partition of their call's step; the instants are those between which it lies.
@@ -53,7 +53,7 @@ async def leave(conn: Connection, name: str, *, entry_count: int) -> None:
     """Drop a partition of the ledger that has been read out, and keep its sums.
 
     Raises:
-        PartitionChanged: it has not this number of entries; nothing was changed.
+        PartitionChanged: it has not this number of entries, or some of late; nothing was changed.
         asyncpg.LockNotAvailableError: the ledger was too busy to be held; nothing was changed.
     """
     try:

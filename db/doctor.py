@@ -165,7 +165,8 @@ SELECT r.organization_id, format('run %s', r.id) AS subject,
 """
 
 # The first events may be missing of sessions that are as old as a partition that was dropped, and of those
-# that come from elsewhere, where they may have been; but none between two that are there.
+# that come from elsewhere, where they may have been; but none between two that are there, and not all of a
+# session that has changed since.
 _EVENT_DENSITY = """
 SELECT s.organization_id, format('session %s', s.id) AS subject,
        format('revision %s, %s events, from %s to %s', s.revision, count(e.revision), min(e.revision),
@@ -173,14 +174,15 @@ SELECT s.organization_id, format('session %s', s.id) AS subject,
   FROM sessions s
   LEFT JOIN events e ON e.organization_id = s.organization_id AND e.session_id = s.id
   LEFT JOIN session_imports i ON i.organization_id = s.organization_id AND i.session_id = s.id
+ CROSS JOIN (SELECT COALESCE(max(ends_at), '-infinity') AS since
+               FROM partitions WHERE parent = 'events' AND dropped_at IS NOT NULL) p
  WHERE s.deleted_at IS NULL
- GROUP BY s.organization_id, s.id, s.revision, s.created_at, i.session_id
+ GROUP BY s.organization_id, s.id, s.revision, s.created_at, s.updated_at, i.session_id, p.since
 HAVING max(e.revision) <> s.revision
     OR count(DISTINCT e.revision) <> count(e.revision)
     OR count(e.revision) <> s.revision - COALESCE(min(e.revision) - 1, s.revision)
-    OR (min(e.revision) IS DISTINCT FROM 1 AND i.session_id IS NULL
-        AND s.created_at >= (SELECT COALESCE(max(p.ends_at), '-infinity') FROM partitions p
-                              WHERE p.parent = 'events' AND p.dropped_at IS NOT NULL))
+    OR (i.session_id IS NULL AND min(e.revision) IS DISTINCT FROM 1
+        AND (s.created_at >= p.since OR (min(e.revision) IS NULL AND s.updated_at >= p.since)))
 """
 
 _HEADER_COPIES = """

@@ -35,10 +35,9 @@ async def after(
     return [EventRow(*row.values()) for row in rows]
 
 
-# Where the next event is kept no longer, nobody knows what it changed: it may have been everything.
+# Where an event is kept no longer, nobody knows what it changed: it may have been everything.
 _LINE_FROM = """
-SELECT CASE WHEN $3::int < $4::int AND min(revision) IS DISTINCT FROM $3::int + 1 THEN 0
-            ELSE min(line_from) END
+SELECT CASE WHEN count(*) < $4::int - $3::int THEN 0 ELSE min(line_from) END
   FROM events
  WHERE organization_id = $1 AND session_id = $2 AND revision > $3::int AND revision <= $4::int
 """

@@ -24,8 +24,20 @@ class PartitionRow(NamedTuple):
     """On disk, with indexes."""
 
 
+_NOW = """
+SELECT now()
+"""
+
+
+async def now(conn: Connection) -> datetime:
+    """The time by the clock that all processes share."""
+    value: datetime = await conn.fetchval(_NOW)
+    return value
+
+
+# One that has just been dropped by somebody else has no size.
 _LIST = """
-SELECT name, parent, begins_at, ends_at, pg_total_relation_size(name::regclass)
+SELECT name, parent, begins_at, ends_at, COALESCE(pg_total_relation_size(to_regclass(name)), 0)
   FROM partitions
  WHERE dropped_at IS NULL
  ORDER BY parent, ends_at
@@ -45,18 +57,24 @@ SELECT add_partition($1, $2, $3)
 async def add(conn: Connection, parent: str, *, begins_at: datetime, ends_at: datetime) -> bool:
     """Make a partition behind the newest of its table.
 
-    False, with nothing changed, when somebody was first, when rows of that time lie in `<parent>_rest`, and
-    when the table was too busy to be held.
+    What lies in `<parent>_rest` of that time moves along. False, with nothing changed, when somebody was
+    first, and when that is too much to be moved, so that it stays there.
+
+    Raises:
+        asyncpg.LockNotAvailableError: the table was too busy to be held; nothing was changed.
     """
-    try:
-        made: bool = await conn.fetchval(_ADD, parent, begins_at, ends_at)
-    except asyncpg.LockNotAvailableError:
-        return False
+    made: bool = await conn.fetchval(_ADD, parent, begins_at, ends_at)
     return made
 
 
 _DROP = """
 SELECT drop_partition($1, $2)
+"""
+
+_LOOK_SECONDS_MAX = 600
+# Nobody waits while the rows are looked through, so that may take longer than a statement of a request.
+_BE_PATIENT = """
+SELECT set_config('statement_timeout', $1, true)
 """
 
 
@@ -67,7 +85,9 @@ async def drop(conn: Connection, name: str, *, kept_since: datetime) -> int | No
     carried over; None, with nothing changed, when somebody was first or the table was too busy to be held.
     """
     try:
-        kept: int | None = await conn.fetchval(_DROP, name, kept_since)
+        async with conn.transaction():
+            await conn.execute(_BE_PATIENT, f"{_LOOK_SECONDS_MAX}s")
+            kept: int | None = await conn.fetchval(_DROP, name, kept_since, timeout=_LOOK_SECONDS_MAX + 5)
     except asyncpg.LockNotAvailableError:
         return None
     return kept

@@ -8,7 +8,7 @@
 -- an original and its corrections share a partition, where one unique index still forbids a second bill. Events go
 -- by their instant: a session may live for years, and its oldest events leave before it does.
 --
--- What there is becomes the first partition of each table, as it stands; no row is moved. Readers and writers wait
+-- What there is becomes the first partition of each table, as it stands; only rows of the future move. Readers and writers wait
 -- until this is done, which is a check of every row and, for events and the ledger, the making of their new keys.
 
 LOCK TABLE deltas, steps, events, usage_entries IN ACCESS EXCLUSIVE MODE;
@@ -33,6 +33,12 @@ CREATE FUNCTION lowest_uuid(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE 
     SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
+-- The column by whose ranges a table is divided.
+CREATE FUNCTION partition_key(parent text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE parent WHEN 'deltas' THEN 'turn_id' WHEN 'steps' THEN 'id' WHEN 'events' THEN 'at'
+                       WHEN 'usage_entries' THEN 'step_id' END
+$$;
+
 CREATE FUNCTION partition_bound(parent text, at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT quote_literal(CASE WHEN parent = 'events' THEN at::text ELSE lowest_uuid(at)::text END)
 $$;
@@ -49,14 +55,20 @@ BEGIN
     END IF;
 END $$;
 
--- Makes the partition of a stretch of time. False when there is one already, or when rows of that time lie in
--- `_rest` since nobody had made it.
+-- Makes the partition of a stretch of time. What had been written of that time before lies in `_rest`, and moves
+-- along. False when there is one already, or when there is too much to be moved: it stays in `_rest`. Whoever waits
+-- for a table stands in the way of those behind, so nobody waits for long: then `lock_not_available`, and nothing
+-- has changed.
 CREATE FUNCTION add_partition(of_table text, begins timestamptz, ends timestamptz) RETURNS boolean
     LANGUAGE plpgsql AS $$
 DECLARE
     made text := of_table || to_char(begins AT TIME ZONE 'UTC', '"_"YYYYMMDD"_"HH24MISS');
+    rest text := of_table || '_rest';
+    -- What is moved at once, at most.
+    moved_max constant bigint := 100000;
+    found_count bigint;
+    of_time text;
 BEGIN
-    -- Whoever waits for a table stands in the way of those behind, so nobody waits for long.
     PERFORM set_config('lock_timeout', '200ms', true);
     -- Shuts out other processes that make or drop partitions, and no reader or writer.
     EXECUTE format('LOCK TABLE %I IN SHARE UPDATE EXCLUSIVE MODE', of_table);
@@ -64,14 +76,29 @@ BEGIN
                 WHERE p.parent = of_table AND p.ends_at > begins AND p.dropped_at IS NULL) THEN
         RETURN false;
     END IF;
+    of_time := format('%1$I >= %2$s AND %1$I < %3$s', partition_key(of_table),
+                      partition_bound(of_table, begins), partition_bound(of_table, ends));
+    EXECUTE format('SELECT count(*) FROM (SELECT FROM %I WHERE %s LIMIT %s) f', rest, of_time, moved_max + 1)
+       INTO found_count;
+    IF found_count > moved_max THEN
+        RETURN false;
+    END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', made, of_table);
+    EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', rest);
+    -- Moved and not changed: nobody sees the entries in between.
+    IF of_table = 'usage_entries' THEN
+        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER usage_entries_append_only', rest);
+    END IF;
+    EXECUTE format('WITH moved AS (DELETE FROM %I WHERE %s RETURNING *) INSERT INTO %I SELECT * FROM moved',
+                   rest, of_time, made);
+    IF of_table = 'usage_entries' THEN
+        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER usage_entries_append_only', rest);
+    END IF;
     PERFORM fit_partition(made, of_table);
     EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)', of_table, made,
                    partition_bound(of_table, begins), partition_bound(of_table, ends));
     INSERT INTO partitions (name, parent, begins_at, ends_at) VALUES (made, of_table, begins, ends);
     RETURN true;
-EXCEPTION
-    WHEN check_violation THEN RETURN false;
 END $$;
 
 -- Drops a partition of deltas, steps or events. What is still needed of it is carried over to `_rest` first: the
@@ -80,32 +107,59 @@ END $$;
 CREATE FUNCTION drop_partition(dropped text, kept_since timestamptz) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     found_one partitions%ROWTYPE;
-    kept bigint := 0;
+    needed_of uuid[];
+    needed    uuid[];
+    kept      bigint := 0;
 BEGIN
     PERFORM set_config('lock_timeout', '200ms', true);
     SELECT * INTO found_one FROM partitions p WHERE p.name = dropped AND p.dropped_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', found_one.parent, dropped);
+    -- Millions of rows are looked through while everybody still reads and writes. What is not needed then never
+    -- will be: turns become final, and not the other way round.
     IF found_one.parent = 'deltas' THEN
-        EXECUTE format('INSERT INTO deltas SELECT d.* FROM %I d
+        EXECUTE format('SELECT array_agg(d.organization_id), array_agg(d.turn_id)
+                          FROM (SELECT DISTINCT organization_id, turn_id FROM %I) d
                          WHERE EXISTS (SELECT FROM turns t
                                         WHERE t.organization_id = d.organization_id AND t.id = d.turn_id
                                           AND t.state IN (''pending'', ''awaiting_approval''))
                             OR EXISTS (SELECT FROM runs r
                                         WHERE r.organization_id = d.organization_id AND r.turn_id = d.turn_id
-                                          AND r.ended_at >= $1)', dropped) USING kept_since;
-        GET DIAGNOSTICS kept = ROW_COUNT;
+                                          AND r.ended_at >= $1)', dropped)
+           INTO needed_of, needed USING kept_since;
     ELSIF found_one.parent = 'steps' THEN
-        EXECUTE format('INSERT INTO steps SELECT s.* FROM %I s
-                         WHERE s.state = ''started''
-                            OR EXISTS (SELECT FROM turns t
-                                        WHERE t.organization_id = s.organization_id AND t.id = s.turn_id
-                                          AND t.state IN (''pending'', ''awaiting_approval''))', dropped);
-        GET DIAGNOSTICS kept = ROW_COUNT;
+        EXECUTE format('SELECT array_agg(n.organization_id), array_agg(n.id)
+                          FROM (SELECT s.organization_id, s.id FROM %1$I s WHERE s.state = ''started''
+                             UNION
+                                SELECT s.organization_id, s.id
+                                  FROM turns t
+                                  JOIN %1$I s ON s.organization_id = t.organization_id AND s.turn_id = t.id
+                                 WHERE t.state IN (''pending'', ''awaiting_approval'')) n', dropped)
+           INTO needed_of, needed;
     ELSIF found_one.parent = 'usage_entries' THEN
         RAISE EXCEPTION 'the ledger leaves by archive_partition alone' USING ERRCODE = 'restrict_violation';
+    END IF;
+    -- From here on they wait.
+    EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', found_one.parent, dropped);
+    IF found_one.parent = 'deltas' THEN
+        -- A turn that waited in a queue may have said its first words just now.
+        EXECUTE format('INSERT INTO deltas
+                        SELECT d.*
+                          FROM (SELECT * FROM unnest($1, $2) AS n(organization_id, turn_id)
+                             UNION
+                                SELECT organization_id, id FROM turns WHERE state = ''pending'') n
+                          JOIN turns t ON t.organization_id = n.organization_id AND t.id = n.turn_id
+                          JOIN %I d ON d.organization_id = t.organization_id AND d.session_id = t.session_id
+                                   AND d.turn_id = t.id', dropped) USING needed_of, needed;
+        GET DIAGNOSTICS kept = ROW_COUNT;
+    ELSIF found_one.parent = 'steps' THEN
+        EXECUTE format('INSERT INTO steps
+                        SELECT s.*
+                          FROM unnest($1, $2) AS n(organization_id, id)
+                          JOIN %I s ON s.organization_id = n.organization_id AND s.id = n.id', dropped)
+          USING needed_of, needed;
+        GET DIAGNOSTICS kept = ROW_COUNT;
     END IF;
     EXECUTE format('DROP TABLE %I', dropped);
     UPDATE partitions p SET dropped_at = now() WHERE p.name = dropped;
@@ -174,18 +228,24 @@ DECLARE
 BEGIN
     FOR divided IN
         SELECT * FROM (VALUES
-            ('deltas', 'turn_id', date_trunc('hour', now()) + interval '1 hour'),
-            ('steps', 'id', date_trunc('day', now(), 'UTC') + interval '1 day'),
-            ('events', 'at', date_trunc('day', now(), 'UTC') + interval '1 day'),
-            ('usage_entries', 'step_id', date_trunc('day', now(), 'UTC') + interval '1 day')
-        ) AS v(name, key, ends_at)
+            ('deltas', date_trunc('hour', now()) + interval '1 hour'),
+            ('steps', date_trunc('day', now(), 'UTC') + interval '1 day'),
+            ('events', date_trunc('day', now(), 'UTC') + interval '1 day'),
+            ('usage_entries', date_trunc('day', now(), 'UTC') + interval '1 day')
+        ) AS v(name, ends_at)
     LOOP
         first_part := divided.name || '_first';
         rest := divided.name || '_rest';
         EXECUTE format('ALTER TABLE %I RENAME TO %I', divided.name, first_part);
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) PARTITION BY RANGE (%I)',
-                       divided.name, first_part, divided.key);
+                       divided.name, first_part, partition_key(divided.name));
         PERFORM wall_in(divided.name::regclass);
+        -- Ids of imported sessions are what they were elsewhere, and some clock may have been ahead.
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', rest, first_part);
+        EXECUTE format('WITH later AS (DELETE FROM %1$I WHERE %2$I >= %3$s RETURNING *)
+                        INSERT INTO %4$I SELECT * FROM later',
+                       first_part, partition_key(divided.name),
+                       partition_bound(divided.name, divided.ends_at), rest);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%s)',
                        divided.name, first_part, partition_bound(divided.name, divided.ends_at));
         -- The names of indexes stay with the table.
@@ -200,7 +260,7 @@ BEGIN
             EXECUTE format('ALTER INDEX %I RENAME TO %I', index.of_part, index.of_part || '_first');
             EXECUTE format('ALTER INDEX %I RENAME TO %I', index.of_whole, index.of_part);
         END LOOP;
-        EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', rest, divided.name);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I DEFAULT', divided.name, rest);
         PERFORM fit_partition(rest, divided.name);
         INSERT INTO partitions (name, parent, begins_at, ends_at)
         VALUES (first_part, divided.name, NULL, divided.ends_at);

@@ -1,4 +1,4 @@
--- Old stretches of the ledger may leave the database for a file (`turnledger usage archive`). Totals and counters
+-- Old stretches of the ledger may leave the database for a file (`turnledger partitions archive`). Totals and counters
 -- stay what they were; what left is kept in sums, so that they can still be checked.
 
 CREATE TABLE archived_usage (
@@ -37,20 +37,35 @@ SELECT organization_id, session_id, key_id, call_count, input_tokens, cached_tok
   FROM archived_usage;
 
 -- Drops a partition of the ledger and keeps its sums. Refused when it has another number of entries than have been
--- written to the file: somebody has corrected one since.
+-- written to the file, since somebody has corrected one, and when it has entries of late: budgets still count them.
 CREATE FUNCTION archive_partition(dropped text, written bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    found_count bigint;
+    found_count   bigint;
+    youngest      timestamptz;
+    organizations uuid[];
+    counts        bigint[];
+    last_seqs     bigint[];
+    attempts_left integer := 20;
+    has_more      boolean;
 BEGIN
+    PERFORM set_config('lock_timeout', '200ms', true);
     PERFORM FROM partitions p
       WHERE p.name = dropped AND p.parent = 'usage_entries' AND p.dropped_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION '% is no partition of the ledger (any more)', dropped USING ERRCODE = 'no_data_found';
     END IF;
-    EXECUTE format('ALTER TABLE usage_entries DETACH PARTITION %I', dropped);
-    EXECUTE format('SELECT count(*) FROM %I', dropped) INTO found_count;
+    -- Years of entries are summed while everybody still reads and writes.
+    EXECUTE format('SELECT COALESCE(sum(s.count), 0), max(s.youngest), array_agg(s.organization_id),
+                           array_agg(s.count), array_agg(s.last_seq)
+                      FROM (SELECT organization_id, count(*), max(seq) AS last_seq, max(created_at) AS youngest
+                              FROM %I GROUP BY organization_id) s', dropped)
+       INTO found_count, youngest, organizations, counts, last_seqs;
     IF found_count <> written THEN
         RAISE EXCEPTION '% has % entries, and % were written', dropped, found_count, written
+              USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF youngest > now() - interval '62 days' THEN
+        RAISE EXCEPTION '% has an entry of the last 62 days: the call was corrected, or settled late', dropped
               USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     EXECUTE format('
@@ -71,12 +86,40 @@ BEGIN
                reasoning_tokens = a.reasoning_tokens + EXCLUDED.reasoning_tokens,
                cost = a.cost + EXCLUDED.cost,
                unknown_count = a.unknown_count + EXCLUDED.unknown_count', dropped);
-    EXECUTE format('
-        UPDATE organization_ledgers l
-           SET archived_count = l.archived_count + s.count,
-               archived_through = GREATEST(l.archived_through, s.last_seq)
-          FROM (SELECT organization_id, count(*), max(seq) AS last_seq FROM %I GROUP BY organization_id) s
-         WHERE l.organization_id = s.organization_id', dropped);
-    EXECUTE format('DROP TABLE %I', dropped);
+    -- From here on they wait, so it must not take long. Who is in the way goes first: locks are given back, and
+    -- it is tried again.
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE usage_entries DETACH PARTITION %I', dropped);
+            -- Numbers only rise: what was added since they were summed is behind the last of its organization.
+            EXECUTE format('SELECT EXISTS (
+                                SELECT FROM organizations o
+                                  LEFT JOIN unnest($1, $2) AS s(organization_id, last_seq)
+                                    ON s.organization_id = o.id
+                                 WHERE EXISTS (SELECT FROM %I u WHERE u.organization_id = o.id
+                                                  AND u.seq > COALESCE(s.last_seq, 0)))', dropped)
+               INTO has_more USING organizations, last_seqs;
+            IF has_more THEN
+                RAISE EXCEPTION '% has more entries than were written', dropped
+                      USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+            -- What budgets remember may end before what leaves now: they count anew.
+            UPDATE budgets SET counted_from = NULL, counted_seq = 0, counted_cost = 0
+             WHERE organization_id = ANY (organizations);
+            UPDATE organization_ledgers l
+               SET archived_count = l.archived_count + s.count,
+                   archived_through = GREATEST(l.archived_through, s.last_seq)
+              FROM unnest(organizations, counts, last_seqs) AS s(organization_id, count, last_seq)
+             WHERE l.organization_id = s.organization_id;
+            EXECUTE format('DROP TABLE %I', dropped);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            attempts_left := attempts_left - 1;
+            IF attempts_left = 0 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(0.5 + random() / 2);
+        END;
+    END LOOP;
     UPDATE partitions p SET dropped_at = now() WHERE p.name = dropped;
 END $$;

@@ -1,20 +1,31 @@
 """`turnledger partitions`: what there is, and how old years of the ledger leave the database."""
 
+import asyncio
 import itertools
 import json
+import os
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from api.app.partitions import plans, tend
+from api.cli import partitions
+from api.cli.failures import CommandFailed
 from api.events import Hub
+from api.routes.schemas.interactions import interaction_view
 from api.settings import Settings
-from api.store import Store
+from api.store import Store, StoredAnswer
 from api.store.base import utc_now
+from api.store.corrections import Corrected
+from api.store.interactions import Filters
+from api.store.ledger import UsageEntry
 from db import archives, usage
+from db.partitions import PartitionRow
 from db.pool import Connection, Pool
 from tests.factories import World, make_world
 from tests.ledger import entries_of, paid_turn
@@ -46,18 +57,18 @@ async def divided(pool: Pool) -> None:
     await tend(pool, plans(Settings()), now=utc_now())
 
 
+def long_ago(world: World, pool: Pool) -> World:
+    """The same organization, long ago."""
+    store = Store(pool, Hub(), clock=lambda: LONG_AGO, new_id=old_id)
+    return World(store, world.hub, world.organization_id, world.caller, world.agent)
+
+
 async def lived_in(pool: Pool, *, late_count: int = 2) -> World:
     """An organization with three calls of long ago and two of today, in one session."""
     await divided(pool)
     world = await make_world(pool)
     session_id = (await world.session()).session.id
-    then = World(
-        Store(pool, Hub(), clock=lambda: LONG_AGO, new_id=old_id),
-        world.hub,
-        world.organization_id,
-        world.caller,
-        world.agent,
-    )
+    then = long_ago(world, pool)
     for cost in ("0.01", "0.02", None):
         await paid_turn(then, session_id, cost)
     for _ in range(late_count):
@@ -178,6 +189,115 @@ async def test_a_budget_of_all_time_counts_what_has_left(
 
     assert state.spent == Decimal("0.05")
     assert await findings(world) == {}
+
+
+async def test_a_budget_counts_what_it_had_not_counted_before_it_left(pool: Pool) -> None:
+    await divided(pool)
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    then = long_ago(world, pool)
+    await paid_turn(then, session_id, "0.01")
+    state = await world.store.budgets.put(
+        world.caller,
+        key_id=None,
+        period="total",
+        time_zone="UTC",
+        limit=Decimal(1),
+        warn_at=None,
+        reserve_per_call=Decimal(0),
+    )
+    assert await world.store.budgets.budgets(world.caller) == [state]  # and remembers what it counted
+    await paid_turn(then, session_id, "0.02")
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    await world.store.archiving.leave(part, entry_count=2)
+
+    for _ in range(2):
+        (later,) = await world.store.budgets.budgets(world.caller)
+        assert (state.spent, later.spent) == (Decimal("0.01"), Decimal("0.03"))
+        assert await findings(world) == {}
+
+
+async def test_what_was_corrected_of_late_does_not_leave(pool: Pool) -> None:
+    world = await lived_in(pool)
+    entries = await entries_of(world)
+    await world.store.corrections.correct(
+        world.caller,
+        entries[0].id,
+        Corrected(cost=Decimal("0.5"), reason="A mistake."),
+        idempotency=None,
+        render=lambda entry: StoredAnswer(status=201, headers={}, body=entry.id.encode()),
+    )
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    with pytest.raises(archives.PartitionChanged, match="of the last 62 days"):
+        await world.store.archiving.leave(part, entry_count=4)
+
+    assert len(await entries_of(world)) == 6
+    assert await findings(world) == {}
+
+
+async def test_a_ledger_in_use_is_left_alone_and_no_file_stays(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await lived_in(pool)
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    async def busy(*_: object, **__: object) -> None:
+        raise asyncpg.LockNotAvailableError("held by somebody else")
+
+    monkeypatch.setattr(world.store.archiving, "leave", busy)
+    with pytest.raises(CommandFailed, match="too busy"):
+        await partitions._let_go(world.store, part, tmp_path / "old.jsonl")
+
+    assert os.listdir(tmp_path) == []
+
+
+async def test_half_a_file_does_not_stay(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await lived_in(pool)
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    async def broken_off(_: PartitionRow) -> AsyncIterator[tuple[str, UsageEntry]]:
+        yield world.organization_id, (await entries_of(world))[0]
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(world.store.archiving, "entries", broken_off)
+    with pytest.raises(OSError, match="connection lost"):
+        await partitions._let_go(world.store, part, tmp_path / "old.jsonl")
+
+    assert os.listdir(tmp_path) == []
+    assert len(await entries_of(world)) == 5
+
+
+async def test_who_uses_the_ledger_for_a_moment_is_waited_for(pool: Pool) -> None:
+    world = await lived_in(pool)
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT FROM usage_entries LIMIT 1")
+        leaving = asyncio.create_task(world.store.archiving.leave(part, entry_count=3))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(leaving), 0.5)
+    await leaving
+
+    page = await world.store.reading.ledger_page(world.caller, after=0, session_id=None, limit=10)
+    assert ([entry.seq for entry in page.entries], page.archived_through) == ([4, 5], 3)
+    assert await findings(world) == {}
+
+
+async def test_a_call_whose_step_and_entry_have_left_is_still_listed(pool: Pool) -> None:
+    world = await lived_in(pool)
+    (part,) = await world.store.archiving.due(before=utc_now() - timedelta(days=90))
+    await world.store.archiving.leave(part, entry_count=3)
+    await pool.execute("DELETE FROM steps WHERE id < (SELECT lowest_uuid(now() - interval '90 days'))")
+
+    told, _ = await world.store.interactions.listed(world.caller, Filters(), before=None, limit=10)
+
+    assert len(told) == 5
+    for one in told[2:]:
+        whole = await world.store.interactions.interaction(world.caller, one.id)
+        assert (whole.summary, whole.prompt) == (one, None)
+        assert interaction_view(whole).id == one.id
 
 
 async def test_nothing_leaves_that_was_not_written(pool: Pool) -> None:

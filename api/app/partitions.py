@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import msgspec
 from loguru import logger as log
 
 from api.settings import Settings
-from api.store.base import utc_now
 from db import partitions
 from db.partitions import PartitionRow
-from db.pool import Pool
+from db.pool import Connection, Pool
 
 DELTA_HOURS = 1
 """Time that streamed text is kept beside the final turn that holds it, for listeners who resume."""
@@ -51,7 +51,7 @@ def wanted(plan: Plan, present: Iterable[PartitionRow], *, now: datetime) -> lis
     """The partitions that a table should have and has not, oldest first: until the end of the next width."""
     this = floor(now, plan.width)
     until = following(following(this, plan.width), plan.width)
-    # A stretch that nobody made in time, because nobody was there, stays a gap: its few rows are in `_rest`.
+    # A stretch in which nobody was there stays a gap: the few rows of its beginning or end are in `_rest`.
     begin = max([this, *(row.ends_at for row in present)])
     found = []
     while begin < until:
@@ -73,7 +73,10 @@ async def tend_forever(pool: Pool, settings: Settings) -> None:
     """Make and drop partitions now and then every minute, until cancelled."""
     while True:
         try:
-            await tend(pool, plans(settings), now=utc_now())
+            # By the database's clock: one process whose own is wrong must not drop what all others keep.
+            async with pool.acquire() as conn:
+                now = await partitions.now(conn)
+            await tend(pool, plans(settings), now=now)
         except Exception:
             # The edge of the loop: whatever was wrong with the database may be right in a minute.
             log.exception("partitions were not looked after")
@@ -90,15 +93,27 @@ async def tend(pool: Pool, planned: Mapping[str, Plan], *, now: datetime) -> Non
         found = await partitions.present(conn)
         for parent, plan in planned.items():
             present = [row for row in found if row.parent == parent]
-            for begins_at, ends_at in wanted(plan, present, now=now):
-                if await partitions.add(conn, parent, begins_at=begins_at, ends_at=ends_at):
-                    log.info("partition made", table=parent, begins_at=begins_at, ends_at=ends_at)
+            await _make(conn, parent, wanted(plan, present, now=now))
+        # Last, since it may take long or fail, and what is about to be written must have its place.
+        for parent, plan in planned.items():
+            present = [row for row in found if row.parent == parent]
             for row in outdated(plan, present, now=now):
                 kept = await partitions.drop(
                     conn, row.name, kept_since=now - timedelta(days=plan.kept_days or 0)
                 )
                 if kept is not None:
                     log.info("partition dropped", name=row.name, size_bytes=row.size_bytes, rows_kept=kept)
+
+
+async def _make(conn: Connection, parent: str, stretches: Iterable[tuple[datetime, datetime]]) -> None:
+    for begins_at, ends_at in stretches:
+        try:
+            is_made = await partitions.add(conn, parent, begins_at=begins_at, ends_at=ends_at)
+        except asyncpg.LockNotAvailableError:
+            # The next one would leave a gap here for good: partitions are made behind the newest alone.
+            return
+        if is_made:
+            log.info("partition made", table=parent, begins_at=begins_at, ends_at=ends_at)
 
 
 def width_for(kept_days: float) -> str:

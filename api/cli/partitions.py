@@ -105,27 +105,49 @@ async def _archive(settings: Settings, arguments: argparse.Namespace) -> None:
 
 async def _let_go(store: "Store", part: "PartitionRow", path: Path) -> None:
     """Write a partition to a file that is not there yet, and drop it once the file is sure to last."""
+    import asyncpg
+
     from db.archives import PartitionChanged
 
     try:
         file = _created(path)
     except FileExistsError as error:
         raise CommandFailed(f"{path} is there already; move it away first.") from error
-    with file:
-        count = await _write(store, part, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with file:
+            count = await _write(store, part, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _keep_name(path)
+    except BaseException:
+        # Half a file looks like a whole one.
+        _remove(path)
+        raise
     try:
         await store.archiving.leave(part, entry_count=count)
     except PartitionChanged as error:
         _remove(path)
         raise CommandFailed(f"Nothing was dropped: {error}. Try again.") from error
+    except asyncpg.LockNotAvailableError as error:
+        _remove(path)
+        raise CommandFailed("Nothing was dropped: the ledger was too busy. Try again later.") from error
     print(f"{path}: {count} entries; {part.size_bytes / 1e6:,.1f} MB left the database.")
 
 
 def _created(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("xb")
+
+
+def _keep_name(path: Path) -> None:
+    """Have the folder on the disk as well: a file that no name leads to is lost."""
+    if os.name == "nt":
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _remove(path: Path) -> None:

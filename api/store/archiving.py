@@ -49,7 +49,9 @@ class Archiving(Base):
         """Drop a stretch whose entries, so many, are kept elsewhere now. Totals stay what they were.
 
         Raises:
-            PartitionChanged: it has another number of entries, or has left already; nothing was changed.
+            PartitionChanged: it has another number of entries, some of late, or has left already; nothing was
+                changed.
+            asyncpg.LockNotAvailableError: the ledger was too busy to be held; nothing was changed.
         """
         async with self._pool.acquire() as conn:
             await archives.leave(conn, part.name, entry_count=entry_count)

@@ -274,8 +274,8 @@ class Committing(Replaying):
         )
         # What was committed between the two reads is behind the revision that we tell.
         told = tuple(rows.event(row) for row in since if row.revision <= session.revision)
-        # The first of them may be kept no longer.
-        is_whole = len(told) <= CHANGES_MAX and bool(told) and told[0].revision == expected + 1
+        # Some of them may be kept no longer.
+        is_whole = 0 < len(told) == session.revision - expected <= CHANGES_MAX
         return RevisionConflict(
             session_id=session.id,
             expected=expected,

@@ -84,7 +84,8 @@ class Importing(Replaying):
                 caller, write, idempotency=idempotency, at=now, session_id=read.row
             )
         except asyncpg.UniqueViolationError as error:
-            what = _TAKEN.get(error.table_name or "")
+            # Of a table in partitions the partition is named: `steps_first`.
+            what = _TAKEN.get((error.table_name or "").partition("_")[0])
             if what is None:
                 raise
             raise AlreadyHere(what, read.document.session.id if what == "session" else None) from error

@@ -133,7 +133,10 @@ class Streaming(Base):
         if not found or found[0].revision != cursor.revision + 1:
             # What lay between is kept no longer.
             return _resync(revision)
-        for event_row in found:
+        for place, event_row in enumerate(found, start=1):
+            # Of two processes whose clocks differed, a later event may have left before an earlier one.
+            if event_row.revision != cursor.revision + place:
+                break
             if not await reader.tell(rows.event(event_row)):
                 break
         return reader.batch(has_more=True, revision=revision)

@@ -1,25 +1,31 @@
 """Partitions are there before they are needed and leave when they are old; what is still needed stays."""
 
 import asyncio
+import itertools
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from api.app import partitions
 from api.app.partitions import Plan, floor, following, outdated, tend, wanted, width_for
+from api.events import Hub
 from api.settings import Settings
-from api.stopping import stopped
+from api.store import Store
 from api.store.base import utc_now
 from api.store.interactions import Filters
 from api.store.streaming import Cursor, Resync, Said, Told
-from db import partitions as partitions_of_db
+from db.migrate import migrate, migrations_folder
 from db.partitions import PARENTS, PartitionRow, present
-from db.pool import Pool
-from tests.factories import make_world
+from db.pool import Connection, Pool, open_pool
+from tests.factories import World, make_world
+from tests.ledger import paid_turn
 from tests.store.conversing import Conversation
 from tests.store.test_doctor import findings
-from tests.store.test_streaming import Reader, require_whole
 
 _SECONDS_MAX = 60
 
@@ -210,6 +216,21 @@ async def test_a_reader_whose_events_have_left_reads_the_session_anew(pool: Pool
     assert (await world.store.reading.since(world.caller, conversation.session_id, 3)).line_from is None
 
 
+async def test_a_reader_is_not_led_past_an_event_that_left_before_an_earlier_one(pool: Pool) -> None:
+    world = await make_world(pool)
+    conversation = await Conversation.begin(world, pool)
+    for _ in range(3):
+        await conversation.rename()
+    await pool.execute("DELETE FROM events WHERE revision = 3")
+
+    batch = await world.store.streaming.following(world.caller, conversation.session_id, Cursor(revision=1))
+
+    assert [item.cursor.revision for item in batch.items if isinstance(item, Told)] == [2]
+    after = await world.store.streaming.following(world.caller, conversation.session_id, batch.cursor)
+    assert [type(item) for item in after.items] == [Resync]
+    assert (await world.store.reading.since(world.caller, conversation.session_id, 1)).line_from == 0
+
+
 async def test_a_call_whose_step_has_left_is_still_listed_with_its_cost(pool: Pool) -> None:
     world = await make_world(pool)
     conversation = await Conversation.begin(world, pool)
@@ -239,63 +260,14 @@ async def test_the_doctor_knows_what_has_left_and_what_is_missing(pool: Pool) ->
 
     assert await findings(world) == {}
 
+    # Had it changed since, there would be an event of that.
+    await pool.execute("UPDATE sessions SET updated_at = now() + interval '70 days'")
+    assert list(await findings(world)) == ["event density"]
+    await pool.execute("UPDATE sessions SET updated_at = now()")
+
     # Were no partition dropped, the events would have to be there.
     await pool.execute("DELETE FROM partitions WHERE dropped_at IS NOT NULL")
     assert list(await findings(world)) == ["event density"]
-
-
-async def come_and_go(pool: Pool, dropped: list[str]) -> None:
-    """Divide deltas and steps into stretches of a second, and drop each soon after, until cancelled."""
-    second = timedelta(seconds=1)
-    async with pool.acquire() as conn:
-        # The first partitions reach far ahead; what there is goes on in the rest.
-        for parent in ("deltas", "steps"):
-            assert await partitions_of_db.drop(conn, f"{parent}_first", kept_since=utc_now()) is not None
-        while True:
-            now = utc_now()
-            for parent in ("deltas", "steps"):
-                begin = now.replace(microsecond=0) + second
-                await partitions_of_db.add(conn, parent, begins_at=begin, ends_at=begin + second)
-            for row in await present(conn):
-                if row.parent in ("deltas", "steps") and row.ends_at < now - second:
-                    kept = await partitions_of_db.drop(conn, row.name, kept_since=now - 5 * second)
-                    dropped += [row.name] * (kept is not None)
-            await asyncio.sleep(0.1)
-
-
-async def test_turns_go_on_and_readers_miss_nothing_while_partitions_come_and_go(pool: Pool) -> None:
-    world = await make_world(pool)
-    conversation = await Conversation.begin(world, pool)
-    reader = Reader(conversation, Cursor(revision=0))
-    # Beside it somebody thinks for long.
-    slow = await Conversation.begin(world, pool)
-    await slow.append()
-    await slow.take_up()
-    await slow.say("Let me think. ")
-    dropped: list[str] = []
-    turn_count = 0
-
-    going = asyncio.create_task(come_and_go(pool, dropped))
-    try:
-        async with asyncio.timeout(_SECONDS_MAX):
-            while len(dropped) < 6:
-                assert not going.done(), going.exception()
-                await conversation.append()
-                await conversation.take_up()
-                for piece in range(4):
-                    await conversation.say(f"{turn_count}.{piece} ")
-                    await reader.read_all()
-                await (conversation.cancel() if turn_count % 5 == 4 else conversation.complete())
-                await reader.read_all()
-                turn_count += 1
-    finally:
-        await stopped(going)
-    await slow.say("Yes.")
-    kept = await slow.cancel()
-
-    require_whole(reader.items, conversation, revision=1 + 2 * turn_count)
-    assert kept.replies[0].text == "Let me think. Yes."
-    assert await findings(world) == {}
 
 
 async def test_the_ledger_refuses_to_be_dropped(pool: Pool) -> None:
@@ -304,3 +276,139 @@ async def test_the_ledger_refuses_to_be_dropped(pool: Pool) -> None:
             await conn.fetchval("SELECT drop_partition('usage_entries_first', now())")
 
     assert "usage_entries_first" in (await layout(pool))["usage_entries"]
+
+
+async def test_a_busy_table_gets_its_partitions_later_and_without_a_gap(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, asked = partitions.partitions.add, []
+
+    async def busy_at_first(conn: Connection, parent: str, **stretch: datetime) -> bool:
+        asked.append(parent)
+        if asked.count("usage_entries") > 1:
+            return await add(conn, parent, **stretch)
+        async with pool.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE usage_entries IN SHARE UPDATE EXCLUSIVE MODE")
+            return await add(conn, parent, **stretch)
+
+    monkeypatch.setattr(partitions.partitions, "add", busy_at_first)
+    for _ in range(3):
+        await tend(pool, PLANS, now=utc_now())
+
+    async with pool.acquire() as conn:
+        found = [row for row in await present(conn) if row.parent == "usage_entries"]
+    assert len(found) == 3
+    assert [row.begins_at for row in found[1:]] == [row.ends_at for row in found[:-1]]
+
+
+async def test_what_was_written_before_its_partition_was_made_moves_along(pool: Pool) -> None:
+    ahead = timedelta(days=1000)
+    numbers = itertools.count(1)
+
+    def id_ahead() -> UUID:
+        milliseconds = int((utc_now() + ahead).timestamp() * 1000)
+        return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | next(numbers))
+
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    store = Store(pool, Hub(), clock=lambda: utc_now() + ahead, new_id=id_ahead)
+    await paid_turn(World(store, world.hub, world.organization_id, world.caller, world.agent), session_id)
+    assert await count(pool, "usage_entries_rest") == await count(pool, "steps_rest") == 1
+
+    await tend(pool, partitions.plans(Settings()), now=utc_now() + ahead)
+
+    for parent in ("steps", "events", "usage_entries"):
+        assert await count(pool, f"{parent}_rest") == 0
+        assert await count(pool, parent) > 0
+    assert await findings(world) == {}
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await pool.execute("DELETE FROM usage_entries")
+    assert (
+        await pool.fetchval(
+            "SELECT tgenabled FROM pg_trigger"
+            " WHERE tgrelid = 'usage_entries_rest'::regclass AND tgname = 'usage_entries_append_only'"
+        )
+        == b"O"
+    )
+
+
+async def test_too_much_to_be_moved_stays_where_it_is(pool: Pool) -> None:
+    ahead = utc_now() + timedelta(days=1000)
+    await pool.execute(
+        "INSERT INTO events (organization_id, session_id, revision, type, at, actor, effects)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), 1, 'a', $1, '{}', '[]'"
+        " FROM generate_series(1, 100001)",
+        ahead,
+    )
+
+    await tend(pool, PLANS, now=ahead)
+
+    assert await count(pool, "events_rest") == 100_001
+    async with pool.acquire() as conn:
+        (newest,) = [row for row in await present(conn) if row.parent == "events"][-1:]
+    width = PLANS["events"].width
+    assert newest.begins_at == following(floor(ahead, width), width)
+
+
+async def test_an_upgrade_takes_rows_of_the_future_along_and_calls_that_are_prepared(
+    admin: asyncpg.Connection, server_dsn: str, database_url: str, tmp_path: Path
+) -> None:
+    name = urlsplit(database_url).path.removeprefix("/") + "_before"
+    dsn = urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
+    for file in migrations_folder().glob("*.sql"):
+        if file.name < "0017":
+            shutil.copy(file, tmp_path)
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        await migrate(dsn, tmp_path)
+        async with await open_pool(dsn, size_max=1) as old, old.acquire() as conn:
+            # Ids that are no UUIDv7, as an import may bring them, and a clock that was ahead.
+            await conn.execute(_FUTURE)
+            entry, own, entry_id = await conn.prepare(_ENTRY), UUID(int=1 << 120), UUID(int=2)
+            await entry.fetch(own, entry_id, own, None)
+            rows = await conn.prepare(
+                "SELECT (SELECT count(*) FROM steps), (SELECT count(*) FROM events),"
+                " (SELECT count(*) FROM usage_entries), (SELECT count(*) FROM deltas)"
+            )
+            assert tuple(await rows.fetchrow()) == (2, 2, 1, 2)
+
+            await migrate(dsn, migrations_folder())
+
+            assert tuple(await rows.fetchrow()) == (2, 2, 1, 2)
+            for table, moved in (("steps", 1), ("events", 1), ("usage_entries", 0), ("deltas", 1)):
+                assert await conn.fetchval(f"SELECT count(*) FROM {table}_rest") == moved
+            await entry.fetch(own, UUID(int=3), own, entry_id)
+            assert tuple(await rows.fetchrow()) == (2, 2, 2, 2)
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await entry.fetch(own, UUID(int=4), own, None)
+            with pytest.raises(asyncpg.RestrictViolationError):
+                await entry.fetch(own, UUID(int=5), own, UUID(int=6))
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+_FUTURE = """
+WITH ids AS (SELECT '01000000-0000-7000-8000-000000000001'::uuid AS own, id
+               FROM (VALUES ('f47ac10b-58cc-4372-a567-0e02b2c3d479'::uuid),
+                            ('01000000-0000-7000-8000-000000000000')) AS v(id)),
+made AS (
+    INSERT INTO steps (organization_id, id, session_id, turn_id, run_id, attempt, kind, purpose, speaker,
+                       started_at, request, state)
+    SELECT own, id, own, own, own, 1, 'tool', 'a', 'a', now(), '{}', 'started' FROM ids),
+said AS (
+    INSERT INTO deltas (organization_id, session_id, turn_id, number, step_id, kind, text_offset, text, at)
+    SELECT own, own, id, 1, own, 'delta', 0, 'a', now() FROM ids)
+INSERT INTO events (organization_id, session_id, revision, type, at, actor, effects)
+SELECT own, own, day, 'a', now() + (day - 1) * interval '1 day', '{}', '[]'
+  FROM ids, (VALUES (1), (3)) AS d(day)
+ WHERE id = '01000000-0000-7000-8000-000000000000'
+"""
+
+_ENTRY = """
+INSERT INTO usage_entries (organization_id, seq, id, session_id, turn_id, run_id, step_id, attempt,
+                           corrects_id, speaker, purpose, provider, model, input_tokens, cached_tokens,
+                           cache_write_tokens, output_tokens, reasoning_tokens, currency, source, outcome,
+                           billable, billable_reason, created_at)
+SELECT $1, (SELECT count(*) + 1 FROM usage_entries), $2, $1, $1, $1, $3, 1, $4, 'a', 'a', 'a', 'a', 1, 0,
+       0, 1, 0, 'USD', 'unknown', 'completed', true, 'a', now()
+"""

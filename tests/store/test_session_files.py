@@ -20,6 +20,7 @@ from api.store.importing import Imported
 from api.store.session_files import AgentChoice, SessionFile
 from db.pool import Pool, open_pool
 from tests.factories import World, make_world
+from tests.ledger import paid_turn
 from tests.runner.conversing import Line, Stage, asks
 from tests.store.test_doctor import findings
 from tests.store.test_erasure import AGENT, CANARY, holding, set_up, talked
@@ -206,6 +207,20 @@ async def test_what_is_here_already_is_not_imported(pool: Pool) -> None:
     assert (here.value.what, here.value.wire_id) == ("session", session_id)
     assert deleted.value.what == "session"
     assert await findings(world) == {}
+
+
+async def test_a_step_that_is_here_already_is_not_imported(pool: Pool) -> None:
+    world = await make_world(pool)
+    session_id = (await world.session()).session.id
+    await paid_turn(world, session_id)
+    raw = await exported(world, session_id)
+    for number, wire_id in enumerate({session_id, *re.findall("trn_[0-9a-f]{32}", raw.decode())}):
+        raw = raw.replace(wire_id.encode(), f"{wire_id[:-4]}{number:04x}".encode())
+
+    with pytest.raises(AlreadyHere) as here:
+        await imported(world, read(raw))
+
+    assert here.value.what == "step"
 
 
 async def test_a_session_goes_on_with_its_own_agent_version_or_the_one_chosen(
