@@ -120,9 +120,14 @@ async def pooler(server_dsn: str, run_folder: Path) -> AsyncIterator[pgbouncer.P
 
 
 @pytest.fixture
-async def pool(database_url: str, pooler: pgbouncer.Pooler | None) -> AsyncIterator[asyncpg.Pool]:
+async def pool(
+    database_url: str, admin: asyncpg.Connection, pooler: pgbouncer.Pooler | None
+) -> AsyncIterator[asyncpg.Pool]:
     """An open pool on `database_url`."""
-    dsn = database_url if pooler is None else pooler.in_front_of(database_url)
+    dsn = database_url
+    if pooler is not None:
+        await pgbouncer.set_role(admin, database_url)
+        dsn = pooler.in_front_of(database_url)
     prepares = pooler is None or pooler.prepares_statements
     async with await open_pool(dsn, size_max=10, prepares_statements=prepares) as opened:
         yield opened

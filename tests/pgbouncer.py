@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+import asyncpg
+
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 PREPARES_SINCE = (1, 21)
 _READY_SECONDS_MAX = 10
@@ -24,6 +26,15 @@ _POLL_SECONDS = 0.02
 _STOP_SECONDS_MAX = 10
 SERVER_CONNECTIONS = 4
 """Fewer than clients have, so that they are handed around."""
+
+ROLE_SETTINGS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "15s",
+    "jit": "off",
+    "enable_partition_pruning": "off",
+}
+"""What the service asks for when it connects and the pooler drops, so that the role must have it."""
 
 
 class PgBouncerMissing(Exception):
@@ -63,6 +74,16 @@ def program() -> tuple[str, tuple[int, ...]]:
     return found, tuple(int(number) for number in numbers.groups())
 
 
+async def set_role(conn: asyncpg.Connection, dsn: str) -> None:
+    """Give the role of `dsn` in its database what the pooler drops; for connections that are made later."""
+    parts = urlsplit(dsn)
+    for name, value in ROLE_SETTINGS.items():
+        await conn.execute(
+            f'ALTER ROLE "{unquote(parts.username or "")}" IN DATABASE "{parts.path[1:]}" '
+            f"SET {name} = '{value}'"
+        )
+
+
 @contextlib.contextmanager
 def running(dsn: str, folder: Path, *, prepares_statements: bool | None = None) -> Iterator[Pooler]:
     """Run a pooler for any database of the server of `dsn`; below `folder`, which any account can enter.
@@ -98,9 +119,6 @@ def _write(place: Path, settings: Path, dsn: str, pooler: Pooler) -> None:
     assert parts.username is not None
     users = place / "users.txt"
     users.write_text(f'"{unquote(parts.username)}" "{unquote(parts.password or "")}"\n')
-    limits = (
-        "statement_timeout, lock_timeout, idle_in_transaction_session_timeout, jit, enable_partition_pruning"
-    )
     lines = [
         "[databases]",
         f"* = host={parts.hostname} port={parts.port}",
@@ -114,7 +132,7 @@ def _write(place: Path, settings: Path, dsn: str, pooler: Pooler) -> None:
         f"default_pool_size = {SERVER_CONNECTIONS}",
         "server_round_robin = 1",
         "max_client_conn = 500",
-        f"ignore_startup_parameters = {limits}",
+        f"ignore_startup_parameters = {', '.join(ROLE_SETTINGS)}",
     ]
     if pooler.version >= PREPARES_SINCE:
         lines.append(f"max_prepared_statements = {200 if pooler.prepares_statements else 0}")

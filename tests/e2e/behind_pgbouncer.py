@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import httpx
@@ -26,12 +25,6 @@ from tests.factories import make_world
 _SECONDS_MAX = 120
 _SESSIONS = 12
 _TURNS_EACH = 4
-_LIMITS = {
-    "statement_timeout": "10s",
-    "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "15s",
-    "jit": "off",
-}
 
 
 def modes() -> list[bool]:
@@ -52,14 +45,9 @@ def between(
 
 @pytest.fixture
 async def direct(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to the server itself; the role has the limits that the pooler drops."""
+    """A connection to the server itself; the role has what the pooler drops."""
     conn = await asyncpg.connect(database_url, **connect_options(database_url))
-    parts = urlsplit(database_url)
-    for name, value in _LIMITS.items():
-        await conn.execute(
-            f'ALTER ROLE "{unquote(parts.username or "")}" IN DATABASE "{parts.path[1:]}" '
-            f"SET {name} = '{value}'"
-        )
+    await pgbouncer.set_role(conn, database_url)
     yield conn
     await conn.close()
 
@@ -108,13 +96,13 @@ async def test_conversations_are_had_behind_a_pooler_in_transaction_mode(
             statement_cache_size=0,
             **connect_options(database_url),
         ) as through:
-            limits = {name: await through.fetchval(f"SHOW {name}") for name in _LIMITS}
+            shown = {name: await through.fetchval(f"SHOW {name}") for name in pgbouncer.ROLE_SETTINGS}
     examined = await asyncio.to_thread(examine, database_url, tmp_path)
 
     assert "Traceback" not in service.output + worker.output
     assert " ERROR " not in service.output + worker.output
     assert 1 <= open_count <= pgbouncer.SERVER_CONNECTIONS, "they reached the server through the pooler"
-    assert limits == _LIMITS
+    assert shown == pgbouncer.ROLE_SETTINGS
     assert ledger["head"] >= _SESSIONS * _TURNS_EACH
     assert examined.returncode == 0, examined.stdout + examined.stderr
 
