@@ -79,6 +79,9 @@ async def test_the_view_shows_the_same_document(pool: Pool) -> None:
         "UPDATE usage_entries SET cost = 0",
         "DELETE FROM usage_entries",
         "TRUNCATE usage_entries",
+        "TRUNCATE usage_entries_first",
+        "UPDATE prices SET per_call = 1",
+        "DELETE FROM prices",
         "UPDATE agent_versions SET definition = '{}'",
         "DELETE FROM agent_versions",
         "UPDATE turns SET body = '{}' WHERE state = 'completed'",
@@ -88,6 +91,11 @@ async def test_the_database_refuses_to_change_what_never_changes(pool: Pool, sta
     world = await make_world(pool)
     await world.conversation(1)
     await _insert_entry(pool, world)
+    await pool.execute(
+        """INSERT INTO prices (organization_id, provider, model_pattern, valid_from, input_per_million,
+                               output_per_million)
+           SELECT id, 'scripted', '*', now(), 1, 2 FROM organizations"""
+    )
 
     with pytest.raises(asyncpg.RestrictViolationError):
         await pool.execute(statement)
