@@ -133,6 +133,24 @@ async def test_a_menu_is_used_with_the_keyboard_and_gives_the_focus_back(person:
     await expect(person.page.get_by_role("menu")).to_have_count(0)
 
 
+async def test_a_closed_dialog_gives_the_focus_back_but_takes_it_from_nobody(person: Person) -> None:
+    await person.start(name="In and out")
+    title = person.page.get_by_role("heading", name="In and out").get_by_role("button")
+    search = person.page.get_by_role("searchbox")
+    await title.click()
+    await person.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await expect(title).to_be_focused()
+
+    await title.click()
+    await person.page.get_by_role("dialog").evaluate(
+        "(dialog) => dialog.addEventListener('close', () => document.getElementById('search').focus())"
+    )
+    await person.page.keyboard.press("Escape")
+
+    await expect(person.page.get_by_role("dialog")).to_have_count(0)
+    await expect(search).to_be_focused(timeout=100)
+
+
 async def test_replies_are_announced(person: Person) -> None:
     await person.start()
 

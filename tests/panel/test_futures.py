@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.panel.person import Person
 
@@ -57,6 +57,29 @@ async def test_a_future_whose_stem_was_discarded_hangs_on_the_other_one(person: 
 
     await expect(nested).to_be_visible()
     await expect(person.page.locator("li.junction")).to_have_count(1)
+
+
+async def test_where_a_future_hangs_is_asked_again_when_the_session_has_moved_on(person: Person) -> None:
+    await person.start()
+    await person.ask("My name is Ada.", turn=2)
+    await person.ask("What is my name?", turn=3)
+    await edit(person, 3, "What is my town?")
+    asked: list[int] = []
+
+    async def overtake_once(route: Route) -> None:
+        answer = await route.fetch()
+        preview = await answer.json()
+        asked.append(preview["revision"])
+        await route.fulfill(
+            response=answer, json=preview | {"revision": preview["revision"] - (len(asked) == 1)}
+        )
+
+    await person.page.route("**/restore-preview*", overtake_once)
+    await edit(person, 2, "My name is Grace.")
+
+    nested = person.page.locator("li.branch li.branch").get_by_role("article", name="Discarded future 1")
+    await expect(nested).to_be_visible()
+    assert len(asked) > 1
 
 
 async def test_a_future_is_compared_word_by_word_with_cost_and_latency(person: Person) -> None:

@@ -9,6 +9,7 @@ const FIRST_TURNS = 60;
 const AGAIN_MS = 1_000;
 const FUTURES_MAX = 1_000;
 const POINTS_MAX = 24;
+const POINTS_TRIES_MAX = 4;
 const SETTLE_MS = 60;
 
 export class Conversation {
@@ -157,19 +158,31 @@ export class Conversation {
   /** Read which futures there are, and of those in doubt where they hang. */
   async readFutures() {
     try {
-      const futures = await this.readAll("/discarded-futures", FUTURES_MAX);
-      futures.reverse();
-      const points = {};
-      for (const { ordinal } of doubtful(futures).slice(0, POINTS_MAX)) {
-        const preview = await this.get("/restore-preview", { ordinal });
-        if (preview.revision !== this.open?.header.revision) break;
-        points[ordinal] = this.open.header.turn_count - preview.turn_count;
+      let futures = [];
+      for (let tries = 1; tries <= POINTS_TRIES_MAX; tries += 1) {
+        futures = await this.readAll("/discarded-futures", FUTURES_MAX);
+        futures.reverse();
+        const points = await this.readPoints(futures);
+        this.dispatch({ type: "session/futures", futures, points: points ?? {} });
+        if (points !== null || this.open === null) break;
+        // A turn has ended in between, for instance: where they hang is asked again of what there is now.
+        await this.sync();
       }
-      this.dispatch({ type: "session/futures", futures, points });
       for (const future of futures) this.readFuture(future, { isAll: false });
     } catch (error) {
       this.tolerate(error);
     }
+  }
+
+  /** Where the futures in doubt leave the line, by ordinal; null when the session has moved on meanwhile. */
+  async readPoints(futures) {
+    const points = {};
+    for (const { ordinal } of doubtful(futures).slice(0, POINTS_MAX)) {
+      const preview = await this.get("/restore-preview", { ordinal });
+      if (preview.revision !== this.open?.header.revision) return null;
+      points[ordinal] = this.open.header.turn_count - preview.turn_count;
+    }
+    return points;
   }
 
   async readAll(path, countMax) {

@@ -145,16 +145,23 @@ export function Menu({ icon = "more", label, items, className = "" }) {
   </div>`;
 }
 
-/** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
+/** A dialog of the browser's own: it keeps the focus and gives it back, and Escape closes it. */
 export function Dialog({ title, onClose, children, className = "" }) {
   const dialog = useRef(null);
+  const isGone = useRef(false);
   useEffect(() => {
-    const before = document.activeElement;
-    dialog.current.showModal();
-    return () => before?.focus?.();
+    const { current } = dialog;
+    current.showModal();
+    return () => {
+      // Closed before it is removed: as long as it is open nothing else can have the focus.
+      isGone.current = true;
+      if (current.open) current.close();
+    };
   }, []);
-  return html`<dialog ref=${dialog} class=${className} aria-labelledby="dialog-title" onClose=${onClose}
-    onCancel=${onClose} onClick=${(event) => event.target === dialog.current && onClose()}>
+  const onClosed = () => {
+    if (!isGone.current) onClose();
+  };
+  return html`<dialog ref=${dialog} class=${className} aria-labelledby="dialog-title" onClose=${onClosed} onClick=${(event) => event.target === dialog.current && onClose()}>
     <div class="dialog-body">
       <header><h2 id="dialog-title">${title}</h2>
         <${IconButton} icon="close" label="Close" onClick=${onClose} /></header>
