@@ -186,7 +186,11 @@ _ALL = (
         breaks="a run that lost its turn may add to what readers see",
         edits=(
             Edit(
-                "db.deltas", "     WHERE r.state = 'running'\n       FOR SHARE OF r", "       FOR SHARE OF r"
+                "db.deltas",
+                "organization_id, session_id, turn_id, id FROM hold_runs($1::uuid[], $2::uuid[])\n",
+                "r.organization_id, r.session_id, r.turn_id, r.id FROM runs r\n"
+                "      JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS f(o, i)) f\n"
+                "        ON f.o = r.organization_id AND f.i = r.id\n",
             ),
         ),
         scenario="silent-zombies",
