@@ -245,7 +245,7 @@ async def test_a_turn_that_does_not_end_in_time_is_handed_back_and_goes_on_elsew
     assert seconds < _LONG_LEASE_SECONDS, "nobody waited for the lease to end"
     assert "turn.restarted" in names(received)
     assert text_of(received, turn_id) == "Here I am."
-    assert [(entry["outcome"], entry["attempt"]) for entry in entries] == [("cancelled", 1), ("completed", 1)]
+    assert [(entry["outcome"], entry["attempt"]) for entry in entries] == [("failed", 1), ("completed", 1)]
 
 
 def test_a_worker_without_runners_is_refused(data_dir: Path) -> None:

@@ -34,7 +34,8 @@ async def test_a_message_waits_for_its_answer(pool: Pool) -> None:
         assert (turn["id"], turn["state"]) == (answer["turn_id"], "completed")
         assert turn["user_message"] == {"text": "Hello there", "speaker": "Bea"}
         assert "Hello there" in turn["replies"][0]["text"]
-        assert await api.get(response.headers["location"]) == turn
+        found = await api.get(response.headers["location"])
+        assert found == turn | {"before": {"node": "start", "variables": {}}}
 
 
 async def test_a_failed_turn_is_a_call_that_succeeded(pool: Pool) -> None:

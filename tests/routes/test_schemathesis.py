@@ -32,7 +32,7 @@ from tests.routes import published
 from tests.routes.service import make_app, make_state
 from tests.scale import scaled
 
-EXAMPLES_MAX = scaled(short=6, long=25)
+EXAMPLES_MAX = scaled(short=15, long=25)
 """Of each operation, with valid data and with data that is not."""
 
 FIRST = [
@@ -236,6 +236,8 @@ def ask(served: Served, cases: Any) -> set[int]:
     )
     @hypothesis.given(case=cases)
     def send(case: Any) -> None:
+        # Left bare in a path, either would end it, and another operation would be asked.
+        hypothesis.assume(not set("?#") & set("".join(map(str, (case.path_parameters or {}).values()))))
         of_installation = case.operation.definition.raw["security"] == [{"apiKey": ["installation"]}]
         secret = served.installation_secret if of_installation else served.secret
         response = case.call(headers={"Authorization": f"Bearer {secret}"})
