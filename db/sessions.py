@@ -88,6 +88,38 @@ SELECT id, document, metadata
 """
 
 
+# The same for a prefix that few names have: these are found first, since along the key one might look through
+# all sessions before the newest of them comes.
+_LIST_NAMED = """
+WITH named AS MATERIALIZED (
+    SELECT id
+      FROM sessions
+     WHERE organization_id = $1
+       AND deleted_at IS NULL
+       AND lower(name) LIKE lower($6::text)
+       AND ($2::uuid IS NULL OR id < $2)
+       AND ($3::text IS NULL OR state = $3)
+       AND ($4::uuid IS NULL OR agent_id = $4)
+       AND ($5::timestamptz IS NULL OR active_hour >= date_trunc('hour', $5::timestamptz))
+       AND ($7::uuid IS NULL OR id = $7)
+), page AS MATERIALIZED (
+    SELECT id FROM named ORDER BY id DESC LIMIT $8
+)
+SELECT s.id, s.document, s.metadata
+  FROM page p
+  JOIN sessions s ON s.organization_id = $1 AND s.id = p.id
+ ORDER BY s.id DESC
+"""
+
+_FEW_NAMES = 10_000
+"""Sessions that are put in order for a page of them, at most."""
+_COUNT_NAMED = """
+SELECT count(*)
+  FROM (SELECT FROM sessions
+         WHERE organization_id = $1 AND deleted_at IS NULL AND lower(name) LIKE lower($2)
+         LIMIT $3) named
+"""
+
 # A filter that does not filter must cost nothing, and one that does must find its index: that is seen only
 # when the statement is planned for the values at hand.
 _PLAN_EACH = """
@@ -113,9 +145,14 @@ async def listed(
     """
     await conn.execute(_PLAN_EACH)
     pattern = None if name_prefix is None else _like_prefix(name_prefix)
-    rows = await conn.fetch(
-        _LIST, organization_id, before, state, agent_id, active_since, pattern, session_id, limit
-    )
+    filters = (organization_id, before, state, agent_id, active_since, pattern, session_id, limit)
+    if (
+        pattern is None
+        or await conn.fetchval(_COUNT_NAMED, organization_id, pattern, _FEW_NAMES) == _FEW_NAMES
+    ):
+        rows = await conn.fetch(_LIST, *filters)
+    else:
+        rows = await conn.fetch(_LIST_NAMED, *filters)
     return [ListedRow(*row.values()) for row in rows]
 
 
