@@ -173,8 +173,9 @@ SCENARIOS = {
         pause_seconds=2,
         crash_points=("after a tool's answer, before it is written",),
         decisions_min=15,
-        seconds_min=25,
-        seconds_max=35,
+        # So long that calls of every effect are made again after a death, several times.
+        seconds_min=40,
+        seconds_max=50,
         quiet_seconds_max=40,
     ),
     "power-cuts": msgspec.structs.replace(
