@@ -4,7 +4,7 @@
 -- for want of a partition.
 --
 -- Ids are UUIDv7: a range of them is a range of time. So the keys of `deltas` (by turn) and `steps` (by step) are
--- what they were, and whoever names the id looks into one partition alone. The ledger goes by the step of the call:
+-- what they were, and what belongs to one id lies in one partition. The ledger goes by the step of the call:
 -- an original and its corrections share a partition, where one unique index still forbids a second bill. Events go
 -- by their instant: a session may live for years, and its oldest events leave before it does.
 --
