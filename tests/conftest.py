@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import connect_options, open_pool
 from tests import pgbouncer
+from tests import run_folder as run_folders
 
 _RUN_FOLDER = "TURNLEDGER_TEST_RUN_FOLDER"
 _ENGINE_SECONDS_MAX = 2
@@ -34,9 +34,7 @@ _CONTAINER_IMAGE = "postgres:18-alpine"
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of this run; workers inherit its name."""
     if not hasattr(config, "workerinput"):
-        folder = Path(tempfile.mkdtemp(prefix="turnledger-tests-"))
-        folder.chmod(0o711)
-        os.environ[_RUN_FOLDER] = str(folder)
+        os.environ[_RUN_FOLDER] = str(run_folders.make())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -102,7 +100,7 @@ async def database_url(
     server_dsn: str, admin: asyncpg.Connection, template_database: str
 ) -> AsyncIterator[str]:
     """The DSN of a migrated, empty database for this test alone."""
-    # Copied as files: 10-20 ms where the default, copying through the WAL, takes 120.
+    # Copied as files: a tenth of the time that the default takes, which copies through the WAL.
     name = f"{template_database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
     await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
     yield _dsn_of(server_dsn, name)

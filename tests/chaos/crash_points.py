@@ -25,6 +25,12 @@ class CrashPoint(NamedTuple):
     when: Literal["before", "after"]
     needs_result: bool = False
     """Counts only when the function answered something that is true."""
+    only: Callable[..., bool] | None = None
+    """Counts only calls with such arguments."""
+
+
+def _may_be_repeated(_tools: object, invocation: Any, *_: object) -> bool:
+    return bool(invocation.tool.effect == "idempotent")
 
 
 CRASH_POINTS = {
@@ -39,6 +45,9 @@ CRASH_POINTS = {
     "before the step's intent": CrashPoint("worker", "db.runs", "start_step", "before"),
     "after the step's intent, before the model": CrashPoint("worker", "db.runs", "start_step", "after", True),
     "after a tool's answer, before it is written": CrashPoint("worker", "db.runs", "end_step", "before"),
+    "after the answer of a tool that may be asked again": CrashPoint(
+        "worker", "api.runner.tools.http_call", "HttpTools.call", "after", only=_may_be_repeated
+    ),
     "after a tool's answer was written": CrashPoint("worker", "db.runs", "end_step", "after", True),
     "before a flush of deltas": CrashPoint("worker", "db.deltas", "flush", "before"),
     "after a flush of deltas": CrashPoint("worker", "db.deltas", "flush", "after", True),
@@ -56,9 +65,9 @@ def arm(word: str) -> None:
     """Wrap the function of a crash point in this process; called before the product runs."""
     name, count, file = word.split(":", 2)
     point = CRASH_POINTS[name]
-    owner, _, attribute = f"{point.module}.{point.name}".rpartition(".")
-    module = importlib.import_module(owner)
-    original: Callable[..., Awaitable[Any]] = getattr(module, attribute)
+    *path, attribute = point.name.split(".")
+    owner = functools.reduce(getattr, path, importlib.import_module(point.module))
+    original: Callable[..., Awaitable[Any]] = getattr(owner, attribute)
     passed = 0
 
     def pass_by() -> None:
@@ -74,11 +83,12 @@ def arm(word: str) -> None:
 
     @functools.wraps(original)
     async def wrapped(*args: Any, **options: Any) -> Any:
-        if point.when == "before":
+        counts = point.only is None or point.only(*args, **options)
+        if point.when == "before" and counts:
             pass_by()
         result = await original(*args, **options)
-        if point.when == "after" and (result or not point.needs_result):
+        if point.when == "after" and counts and (result or not point.needs_result):
             pass_by()
         return result
 
-    setattr(module, attribute, wrapped)
+    setattr(owner, attribute, wrapped)

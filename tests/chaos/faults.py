@@ -17,7 +17,6 @@ _RARE_SECONDS_MAX = 45
 _DRAIN_SECONDS_MAX = 30
 _ZOMBIE_SECONDS = 1
 """In which one that goes on does whatever it still does."""
-_BEFORE_TOOLS_END = "after a tool's answer, before it is written"
 _RARE = frozenset(
     {
         "after a session is created, before the reply",
@@ -27,7 +26,10 @@ _RARE = frozenset(
     }
 )
 """Passed so seldom that a process dies there the first time, and is given longer to come to it."""
-_PASSED_OVER_MAX = {_BEFORE_TOOLS_END: 3}
+_PASSED_OVER_MAX = {
+    "after a tool's answer, before it is written": 3,
+    "after the answer of a tool that may be asked again": 2,
+}
 """Passed less often than the others: a process dies there sooner."""
 _ON_DRAIN = "while a turn is handed back"
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.chaos.mutants import Mutant
 from tests.chaos.readers import Readers
 from tests.chaos.scenarios import LEASE_SECONDS, Scenario
 from tests.chaos.stage import Stage
-from tests.chaos.tool_agents import MANNERS, Deciders, ToolClients
+from tests.chaos.tool_agents import MADE_AGAIN, MANNERS, Deciders, ToolClients
 from tests.chaos.tool_checker import ToolFacts, check_tools, read_tool_facts
 from tests.chaos.tool_server import Arrival, ToolServer
 
@@ -88,7 +89,8 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
         deciding = asyncio.create_task(deciders.decide(with_tools))
         harming = asyncio.create_task(faults.run())
         try:
-            await _until_enough(scenario, history, faults, (talking, reading, deciding, harming), progress)
+            tasks = (talking, reading, deciding, harming)
+            await _until_enough(scenario, history, faults, tool_server.arrivals, tasks, progress)
         finally:
             harming.cancel()
             await asyncio.gather(harming, return_exceptions=True)
@@ -131,7 +133,7 @@ async def perform(scenario: Scenario, *, seed: int, mutant: Mutant | None, progr
             ),
             *(Violation(kind="a process died alone", detail=detail) for detail in faults.tally.died_alone),
         ],
-        shortfalls=_shortfalls(scenario, history, faults),
+        shortfalls=_shortfalls(scenario, history, faults, tool_server.arrivals),
         arrivals=tool_server.arrivals,
         tool_facts=tool_facts,
         folder=stage.folder,
@@ -142,13 +144,14 @@ async def _until_enough(
     scenario: Scenario,
     history: History,
     faults: Faults,
+    arrivals: list[Arrival],
     tasks: tuple[asyncio.Future[Any], ...],
     progress: Progress,
 ) -> None:
     began_at = time.monotonic()
     while (seconds := time.monotonic() - began_at) < scenario.seconds_max:
         progress(seconds, history, faults)
-        if seconds >= scenario.seconds_min and not _shortfalls(scenario, history, faults):
+        if seconds >= scenario.seconds_min and not _shortfalls(scenario, history, faults, arrivals):
             return
         for task in tasks:
             if task.done() and task.exception() is not None:
@@ -163,7 +166,15 @@ def decision_count(history: History) -> int:
     )
 
 
-def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[str]:
+def repetition_count(arrivals: Sequence[Arrival]) -> int:
+    """Calls that came again, nobody having been asked: their first maker was gone."""
+    times = Counter(arrival.argument for arrival in arrivals if arrival.tool == MADE_AGAIN)
+    return sum(count > 1 for count in times.values())
+
+
+def _shortfalls(
+    scenario: Scenario, history: History, faults: Faults, arrivals: Sequence[Arrival]
+) -> list[str]:
     turns = turn_count(history)
     short = [f"crash point never passed: {point}" for point in faults.missing_points]
     if turns < scenario.turns_min:
@@ -172,6 +183,8 @@ def _shortfalls(scenario: Scenario, history: History, faults: Faults) -> list[st
         short.append(f"{history.resume_count} stream resumes of {scenario.resumes_min}")
     if decision_count(history) < scenario.decisions_min:
         short.append(f"{decision_count(history)} decisions of {scenario.decisions_min}")
+    if repetition_count(arrivals) < scenario.repetitions_min:
+        short.append(f"{repetition_count(arrivals)} repeated tool calls of {scenario.repetitions_min}")
     if faults.tally.kills < scenario.kills_min:
         short.append(f"{faults.tally.kills} kills of {scenario.kills_min}")
     if faults.tally.pauses < scenario.pauses_min:

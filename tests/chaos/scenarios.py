@@ -21,6 +21,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """With agents that have tools, beside the others, with clients and organizations of their own."""
     decisions_min: int = 0
     """Of people, about tool calls."""
+    repetitions_min: int = 0
+    """Of tool calls that a dead worker had made, by its successor."""
     network: bool = False
     """Whether the proxies cut, delay and drop."""
     turns_min: int = 50
@@ -171,11 +173,14 @@ SCENARIOS = {
         tool_conversations=14,
         kills_workers=True,
         pause_seconds=2,
-        crash_points=("after a tool's answer, before it is written",),
+        crash_points=(
+            "after a tool's answer, before it is written",
+            "after the answer of a tool that may be asked again",
+        ),
         decisions_min=15,
-        # So long that calls of every effect are made again after a death, several times.
-        seconds_min=40,
-        seconds_max=50,
+        repetitions_min=4,
+        seconds_min=30,
+        seconds_max=60,
         quiet_seconds_max=40,
     ),
     "power-cuts": msgspec.structs.replace(

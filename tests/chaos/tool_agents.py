@@ -14,6 +14,8 @@ EFFECTS = {"look": "read", "set": "idempotent", "book": "idempotent", "send": "o
 """The tools."""
 ALWAYS_ASKS, RULES_DECIDE = "pay", "book"
 """Those that a person is asked about: without exception, and unless a decision was made for good."""
+MADE_AGAIN = "set"
+"""The one that a successor calls again without a word, so that its key alone makes one of the two."""
 LABELS = ("go", "back")
 """The transitions: `go` leads on from the first node, `back` leads back to it."""
 
