@@ -69,13 +69,13 @@ class Wanderer:
         async with httpx.AsyncClient(timeout=10, headers=self._authorization) as client:
             while not self._has(until_revision):
                 with contextlib.suppress(httpx.TransportError):
-                    await self._read_a_little(client)
+                    await self._read_a_little(client, until_revision)
                 self.resume_count += 1
 
     def _has(self, revision: int) -> bool:
         return any(one.data.get("revision", 0) >= revision for one in self.received)
 
-    async def _read_a_little(self, client: httpx.AsyncClient) -> None:
+    async def _read_a_little(self, client: httpx.AsyncClient, until_revision: int) -> None:
         given = {"Last-Event-ID": self.received[-1].id} if self.received else {}
         address = self._chance.choice(self._addresses)
         async with following(client, f"{address}{self._path}?after=0", headers=given) as stream:
@@ -84,6 +84,8 @@ class Wanderer:
                 if received is None:
                     return
                 self.received.append(received)
+                if self._has(until_revision):
+                    return
 
 
 @pytest.mark.parametrize("doorbell", ["on", "off"])
@@ -119,7 +121,7 @@ async def test_streams_cut_at_random_over_processes_that_come_and_go_lose_and_re
                     reading += [
                         asyncio.create_task(reader.read(until_revision=revision)) for reader in readers
                     ]
-                    turn_ids.append(await say(client, session, "[[words=150 delay_ms=15]]"))
+                    turn_ids.append(await say(client, session, "[[words=100 delay_ms=20]]"))
                     if number == 0:
                         a.signal(signal.SIGKILL)
                         await asyncio.to_thread(a.process.wait)
