@@ -6,7 +6,9 @@ import { activeTurn } from "../model/line.js";
 /** Listen for as long as the page stands; gives what stops it. */
 export function listenToKeys(panel) {
   const onKeyDown = (event) => {
-    if (event.defaultPrevented || panel.state.dialog !== null || panel.state.key === null) return;
+    // What is open is the page's to say: a dialog that Escape has closed is in the state for a moment longer.
+    const isAsking = document.querySelector("dialog[open]") !== null;
+    if (event.defaultPrevented || isAsking || panel.state.key === null) return;
     const isWriting = /^(?:INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
     const act = actionFor(panel, event, isWriting);
     if (act === null) return;

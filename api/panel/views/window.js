@@ -7,6 +7,8 @@ import { Component, html } from "./parts.js";
 const ESTIMATE = 170;
 const OVERSCAN = 900;
 const AT_END = 60;
+/** How far down the view the eye is, as a part of its height: what ends above may grow, and what follows stays. */
+const EYE_LINE = 1 / 3;
 const AIM_TRIES = 12;
 
 export class WindowedList extends Component {
@@ -16,7 +18,9 @@ export class WindowedList extends Component {
     this.isAtEnd = true;
     this.aim = null;
     this.state = { first: Math.max(0, props.count - 12), end: props.count, isAtEnd: true };
-    this.observer = new ResizeObserver((entries) => this.measure(entries));
+    this.observer = new ResizeObserver((entries) => {
+      this.keepPlace(this.measure(entries.map((entry) => [entry.target, entry.borderBoxSize[0].blockSize])));
+    });
     this.observed = new Set();
   }
 
@@ -57,22 +61,34 @@ export class WindowedList extends Component {
         this.observed.add(slot);
       }
     }
+    // At once: the observer tells of what is drawn in answer to it a frame late, and until then all would have jumped.
+    const change = this.measure([...slots].map((slot) => [slot, slot.getBoundingClientRect().height]));
+    if (change.hasGrown) this.keepPlace(change);
     this.props.onRange(this.state.first, this.state.end);
   }
 
-  measure(entries) {
+  /** Take note of how high elements are: pairs of both. Gives by how much all has grown that ends above the eye. */
+  measure(seen) {
     const above = this.scroller.scrollTop - this.inner.offsetTop;
+    const eye = above + this.scroller.clientHeight * EYE_LINE;
+    const isAbove = (index) => this.heights.offset(index) < above && this.heights.offset(index + 1) <= eye;
+    const items = seen
+      .filter(([node]) => node.isConnected && node.dataset.position !== undefined)
+      .map(([node, height]) => ({ index: Number(node.dataset.position), height }))
+      // Where each of them was, before any of them has grown.
+      .map((item) => ({ ...item, isAbove: isAbove(item.index) }));
     let grownAbove = 0;
     let hasGrown = false;
-    for (const entry of entries) {
-      const { position } = entry.target.dataset ?? {};
-      if (position === undefined || !entry.target.isConnected) continue;
-      const index = Number(position);
-      const isAbove = this.heights.offset(index) + this.heights.of(index) <= above + 1;
-      const grown = this.heights.set(index, entry.borderBoxSize[0].blockSize);
+    for (const item of items) {
+      const grown = this.heights.set(item.index, item.height);
       if (grown !== 0) hasGrown = true;
-      if (isAbove) grownAbove += grown;
+      if (item.isAbove) grownAbove += grown;
     }
+    return { grownAbove, hasGrown };
+  }
+
+  /** After something has got another height, what is looked at is where it was. */
+  keepPlace({ grownAbove, hasGrown }) {
     if (this.aim !== null) this.takeAim();
     else if (this.isAtEnd) this.toEnd();
     else if (grownAbove !== 0) this.scroller.scrollTop += grownAbove;
