@@ -5,6 +5,8 @@
 /schema/static/...      Swagger UI (vendored) and the script that starts it
 """
 
+import asyncio
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -40,17 +42,22 @@ _GUARDS = {
 }
 
 
-def viewer_handlers(document: bytes) -> list[HTTPRouteHandler]:
-    """Make the routes that show `document`, the encoded OpenAPI document."""
+def viewer_handlers(write: Callable[[], bytes]) -> list[HTTPRouteHandler]:
+    """Make the routes that show what `write` gives: the encoded OpenAPI document.
+
+    It is asked for when somebody wants to see it, which few processes come to, and apart from the event loop:
+    writing it takes a quarter of a second.
+    """
 
     async def serve_index(request: Request[Any, Any, Any]) -> Response[bytes]:
         wanted = choose_media_type(request.headers.get("accept"), (HTML, JSON, OPENAPI_JSON))
         if wanted == HTML:
             return _respond(_read("viewer.html"), HTML)
-        return _respond(document, wanted)
+        return _respond(await asyncio.to_thread(write), wanted)
 
     async def serve_document(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return _respond(document, choose_media_type(request.headers.get("accept"), (JSON, OPENAPI_JSON)))
+        wanted = choose_media_type(request.headers.get("accept"), (JSON, OPENAPI_JSON))
+        return _respond(await asyncio.to_thread(write), wanted)
 
     async def serve_asset(request: Request[Any, Any, Any]) -> Response[bytes]:
         asset = _ASSETS.get(request.path_params["name"])

@@ -1,6 +1,7 @@
 """All that the HTTP layer gives to the application: routes, answers to errors, the published schema."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -106,13 +107,14 @@ def app_parts(state: RoutesState) -> AppParts:
     return AppParts(
         handlers=[
             *route_handlers(OPERATIONS, serve),
-            *viewer_handlers(openapi_document()),
+            *viewer_handlers(openapi_document),
             *panel_handlers(),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
 
 
+@cache
 def openapi_document() -> bytes:
-    """Write the published schema; `openapi/openapi.json` holds the same bytes."""
+    """Write the published schema, once; `openapi/openapi.json` holds the same bytes."""
     return openapi.encode(openapi.build(OPERATIONS))

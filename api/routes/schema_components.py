@@ -44,8 +44,12 @@ def components(types: Iterable[Any]) -> dict[str, dict[str, Any]]:
     return finished
 
 
+@cache
 def inline(hint: Any) -> dict[str, Any]:
-    """Write the schema of one type where it stands; structs become references."""
+    """Write the schema of one type where it stands; structs become references.
+
+    Whoever asks for the same type gets the same object, which is not to be changed.
+    """
     (schema,), _ = msgspec.json.schema_components((hint,), ref_template=REFERENCE)
     tidied: dict[str, Any] = _tidy(schema)
     return tidied

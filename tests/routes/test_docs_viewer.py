@@ -13,7 +13,7 @@ DOCUMENT = b'{"openapi": "3.1.0"}'
 
 
 def test_a_browser_gets_the_viewer_and_a_program_the_document() -> None:
-    with serving(*viewer_handlers(DOCUMENT)) as client:
+    with serving(*viewer_handlers(lambda: DOCUMENT)) as client:
         page = client.get("/schema", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
         document = client.get("/schema", headers={"Accept": "application/json"})
         direct = client.get("/schema/openapi.json")
@@ -24,7 +24,7 @@ def test_a_browser_gets_the_viewer_and_a_program_the_document() -> None:
 
 
 def test_the_viewer_takes_everything_from_here_and_runs_no_inline_script() -> None:
-    with serving(*viewer_handlers(DOCUMENT)) as client:
+    with serving(*viewer_handlers(lambda: DOCUMENT)) as client:
         page = client.get("/schema")
         linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
         answers = [client.get(path) for path in linked]
@@ -40,7 +40,7 @@ def test_the_viewer_takes_everything_from_here_and_runs_no_inline_script() -> No
 
 @pytest.mark.parametrize("name", ["nope.js", "..%2F..%2Ferrors.py", "README.md", "%00"])
 def test_nothing_but_the_viewers_files_is_served(name: str) -> None:
-    with serving(*viewer_handlers(DOCUMENT)) as client:
+    with serving(*viewer_handlers(lambda: DOCUMENT)) as client:
         answer = client.get(f"/schema/static/{name}")
 
     assert answer.status_code == 404

@@ -394,7 +394,8 @@ async def test_when_the_service_stops_streams_end_and_waiting_calls_are_answered
 
 
 async def test_a_reader_that_takes_nothing_is_dropped_and_goes_on_when_it_comes_back(pool: Pool) -> None:
-    async with served(pool, stream_send_seconds_max=0.3) as server:
+    # What is written last is known not to be taken when the next is written: a comment, if nothing else.
+    async with served(pool, stream_send_seconds_max=0.3, stream_comment_seconds=0.5) as server:
         conversation = await Conversation.begin(server.world, pool)
         turn_id = await conversation.append()
         await conversation.take_up()
