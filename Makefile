@@ -4,6 +4,8 @@ VENV   ?= $(or $(TURNLEDGER_VENV),.venv)
 PYTHON ?= $(VENV)/bin/python
 UV     ?= uv
 RUN     = $(PYTHON) -m
+# Hundreds of processes are started: where nothing may be kept each compiles all of our sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: check check-static format format-check lint layers types test fresh coverage bench growth chaos mutants \
         pgbouncer panel-shots constraints environment

@@ -48,6 +48,8 @@ def main(arguments):
         return
     if command == "test":
         os.chdir(HERE)
+        # The tests start hundreds of processes: where nothing may be kept each compiles our sources anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *test_defaults(rest), *rest])
     os.execv(VENV / "bin" / "turnledger", ["turnledger", *arguments])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.scale import scaled
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 the folder made there is ours alone
+_MEMORY = Path("/dev/shm")
 _ROOM_BYTES_MIN = scaled(short=3, long=12) * 1024**3
 _PREFIX = "turnledger-tests-"
 

@@ -32,8 +32,11 @@ from tests.routes import published
 from tests.routes.service import make_app, make_state
 from tests.scale import scaled
 
-EXAMPLES_MAX = scaled(short=15, long=25)
+EXAMPLES_MAX = scaled(short=8, long=25)
 """Of each operation, with valid data and with data that is not."""
+
+ROUNDS_MAX = 8
+"""With valid data, until an operation has succeeded: few of its ids and states are right together."""
 
 FIRST = [
     "putSecret",
@@ -222,14 +225,14 @@ def with_known_ids(
     return schema
 
 
-def ask(served: Served, cases: Any) -> set[int]:
+def ask(served: Served, cases: Any, *, seed: int) -> set[int]:
     """Send what schemathesis makes up, and hold every answer against the schema; tell the statuses seen."""
     seen = set()
 
+    @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=EXAMPLES_MAX,
         deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.generate],
@@ -267,7 +270,13 @@ def test_every_answer_is_one_that_the_schema_promises(database_url: str, mode: G
 
         operations = [result.ok() for result in schema.get_all_operations()]
         for operation in sorted(operations, key=place):
-            statuses[operation.label] = ask(served, operation.as_strategy(generation_mode=mode))
+            cases = operation.as_strategy(generation_mode=mode)
+            seen: set[int] = set()
+            for number in range(ROUNDS_MAX if mode is GenerationMode.POSITIVE else 1):
+                seen |= ask(served, cases, seed=number)
+                if any(code < 300 for code in seen):
+                    break
+            statuses[operation.label] = seen
 
     assert len(statuses) == len(OPERATIONS)
     if mode is GenerationMode.POSITIVE:

@@ -5,7 +5,7 @@ import { Compare } from "./compare.js";
 import { ConversationView } from "./conversation.js";
 import { Dialogs } from "./dialogs.js";
 import { listenToKeys } from "./keys.js";
-import { html, PanelProvider, useEffect, useState } from "./parts.js";
+import { html, PanelProvider, useAtOnce, useEffect, useState } from "./parts.js";
 import { isAsideOpen } from "../model/state.js";
 import { Sidebar } from "./sidebar.js";
 import { SignIn } from "./signin.js";
@@ -29,7 +29,7 @@ export function App({ panel }) {
     document.title = titleOf(state.route, open);
   }, [state.route.name, open?.header?.name, open?.header?.active_turn_id]);
 
-  useEffect(() => {
+  useAtOnce(() => {
     // What has slid in front of everything else is where one goes on.
     if (state.drawer === "sessions") document.getElementById("search")?.focus();
     else if (state.drawer === "aside") document.querySelector("[role=tab][aria-selected=true]")?.focus();

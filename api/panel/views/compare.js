@@ -6,7 +6,7 @@ import { sumOf } from "../model/costs.js";
 import { latencyOf } from "../model/line.js";
 import { counted, showAmount, showCount, showMilliseconds, subtractAmounts } from "../model/money.js";
 import { Intent } from "./intent.js";
-import { html, Icon, IconButton, memo, useEffect, usePanel, useState } from "./parts.js";
+import { html, Icon, IconButton, memo, useAtOnce, useEffect, usePanel, useState } from "./parts.js";
 
 const ROWS = 40;
 
@@ -19,7 +19,7 @@ export const Compare = memo(({ open, ordinal }) => {
     panel.conversation?.readFuture(future, { isAll: true });
     panel.conversation?.ensure(from, open.line.count);
   }, [future, open.header?.revision]);
-  useEffect(() => document.getElementById("main").focus(), []);
+  useAtOnce(() => document.getElementById("main").focus(), []);
   if (open.phase !== "ready") return html`<div class="compare"><div class="skeleton"></div></div>`;
   const from = future === undefined ? 0 : Math.min(open.points[ordinal] ?? future.branch_point, future.branch_point);
   if (future === undefined) {

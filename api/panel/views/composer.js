@@ -1,7 +1,7 @@
 // Where one writes.
 
 import { activeTurn, lastSaid } from "../model/line.js";
-import { html, Icon, memo, useEffect, useRef, usePanel } from "./parts.js";
+import { html, Icon, memo, useAtOnce, useRef, usePanel } from "./parts.js";
 
 const HEIGHT_MAX = 220;
 
@@ -12,12 +12,12 @@ export const Composer = memo(({ open }) => {
   const isRunning = header.active_turn_id !== null;
   const isAsking = isRunning && activeTurn(open)?.state === "awaiting_approval";
   const isBusy = open.sending !== null;
-  useEffect(() => {
+  useAtOnce(() => {
     const { current } = area;
     current.style.height = "auto";
     current.style.height = `${Math.min(HEIGHT_MAX, current.scrollHeight)}px`;
   }, [draft]);
-  useEffect(() => {
+  useAtOnce(() => {
     // On a touch screen this would bring the keyboard up before anybody asked. Who came for a turn goes there.
     if (matchMedia("(pointer: fine)").matches && open.focus === null) area.current.focus();
   }, [open.id]);

@@ -4,7 +4,7 @@ import { saidBy } from "../model/session.js";
 import { counted, showAmount } from "../model/money.js";
 import { Composer } from "./composer.js";
 import { Notices } from "./notices.js";
-import { html, Icon, IconButton, memo, useEffect, usePanel } from "./parts.js";
+import { html, Icon, IconButton, memo, useAtOnce, usePanel } from "./parts.js";
 import { SessionMenu } from "./session-menu.js";
 import { Turn, Unknown } from "./turn.js";
 import { WindowedList } from "./window.js";
@@ -97,7 +97,7 @@ function Ended({ header, draft }) {
 
 function NotThere({ open }) {
   const panel = usePanel();
-  useEffect(() => document.getElementById("main").focus(), []);
+  useAtOnce(() => document.getElementById("main").focus(), []);
   const isMissing = open.phase === "missing";
   return html`<div class="conversation"><div class="empty page">
     <${Icon} name=${isMissing ? "file" : "warning"} />

@@ -1,8 +1,11 @@
 // Small things that every view uses.
 
-import { Component, createContext, h, html, useContext, useEffect, useRef, useState } from "../vendor/htm-preact-standalone.js";
+import { Component, createContext, h, html, useContext, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm-preact-standalone.js";
 
 export { Component, h, html, useEffect, useRef, useState };
+
+/** Take the focus, and the like, in the moment in which it is drawn: a key that follows goes to the right place. */
+export { useLayoutEffect as useAtOnce };
 
 const PanelContext = createContext(null);
 export const PanelProvider = PanelContext.Provider;
@@ -104,7 +107,7 @@ async function writeClipboard(text) {
 export function Menu({ icon = "more", label, items, className = "" }) {
   const [isOpen, setOpen] = useState(false);
   const root = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!isOpen) return undefined;
     root.current.querySelector("[role=menuitem]")?.focus();
     const close = (event) => {
@@ -149,7 +152,7 @@ export function Menu({ icon = "more", label, items, className = "" }) {
 export function Dialog({ title, onClose, children, className = "" }) {
   const dialog = useRef(null);
   const isGone = useRef(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const { current } = dialog;
     current.showModal();
     return () => {

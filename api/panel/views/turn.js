@@ -8,7 +8,7 @@ import { Approvals } from "./approvals.js";
 import { Calls } from "./inspector.js";
 import { Intent } from "./intent.js";
 import { Markdown } from "./markdown.js";
-import { CopyButton, html, Icon, IconButton, memo, usePanel, useEffect, useRef } from "./parts.js";
+import { CopyButton, html, Icon, IconButton, memo, usePanel, useAtOnce, useRef } from "./parts.js";
 
 /** A turn that is not known yet: its place, so that the list has its length. */
 export const Unknown = memo(({ position, count }) => html`<div class="slot" data-position=${position}>
@@ -119,7 +119,7 @@ function Cost({ turn }) {
 function Editor({ turn, intent, revision }) {
   const panel = usePanel();
   const area = useRef(null);
-  useEffect(() => {
+  useAtOnce(() => {
     area.current.focus();
     area.current.setSelectionRange(intent.text.length, intent.text.length);
   }, []);

@@ -4,13 +4,13 @@ import { turnHash } from "../core/routes.js";
 import { counted } from "../model/money.js";
 import { ago, exactly } from "../model/time.js";
 import { Arguments, EFFECTS } from "./approvals.js";
-import { html, Icon, IconButton, memo, useEffect, usePanel } from "./parts.js";
+import { html, Icon, IconButton, memo, useAtOnce, useEffect, usePanel } from "./parts.js";
 
 export const Waiting = memo(({ approvals, sessions, agents }) => {
   const panel = usePanel();
+  useAtOnce(() => document.getElementById("main").focus(), []);
   useEffect(() => {
     panel.approvals.refresh();
-    document.getElementById("main").focus();
   }, []);
   const { items, hasMore, names, trouble } = approvals;
   return html`<section class="waiting-page" aria-labelledby="waiting-title">
