@@ -107,7 +107,7 @@ async def world(panel_pool: Pool) -> World:
 
 @pytest.fixture(scope="session")
 async def desks(browser: Browser) -> AsyncIterator[tuple[BrowserContext, ...]]:
-    """Two browsers that have the panel's files already, for whoever needs none of their own."""
+    """Two browsers with a tab each that people use one after the other, unless they need one of their own."""
     made = (await browser.new_context(**DESK), await browser.new_context(**DESK))
     yield made
     for desk in made:
@@ -130,7 +130,7 @@ async def new_person(
                 people.append(await person_in(own, address or service.address, key, world))
             else:
                 people.append(await person_in(desks[len(people)], service.address, key, world))
-                stack.push_async_callback(_leave, people[-1])
+                stack.push_async_callback(people[-1].leave)
             return people[-1]
 
         yield make
@@ -142,12 +142,3 @@ async def new_person(
 async def person(new_person: Callable[..., Awaitable[Person]]) -> Person:
     """A person with one tab."""
     return await new_person()
-
-
-async def _leave(person: Person) -> None:
-    """Close a tab of a shared browser, and forget what it preferred."""
-    await person.page.context.set_offline(False)
-    if not person.page.url.startswith(person.address):
-        await person.page.goto(f"{person.address}/panel/-/icon.svg")
-    await person.page.evaluate("() => localStorage.clear()")
-    await person.page.close()

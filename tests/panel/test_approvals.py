@@ -68,7 +68,7 @@ async def waiting(desk: BrowserContext, idle: tuple[ServiceProcess, Pool, str]) 
         return people[0], scene
 
     yield make
-    await people[0].page.close()
+    await people[0].leave()
     for bell in bells:
         bell.cancel()
     await asyncio.gather(*bells, return_exceptions=True)

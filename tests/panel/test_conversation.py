@@ -181,7 +181,7 @@ async def test_a_message_behind_a_running_turn_waits_for_it(
     person: Person, world: World, provider: FakeProvider
 ) -> None:
     await add_agent(world, "Talker")
-    provider.plans.append(Plan(text="one two three four five six", delay_ms=150))
+    provider.plans.append(Plan(text="one two three four five six", delay_ms=400))
     provider.plans.append(Plan(text="The second answer."))
     await person.start(agent="Talker")
     await person.say("First.")

@@ -1,7 +1,8 @@
 """Two tabs, two people: changes appear live, refused writes lose nothing, broken connections heal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from playwright.async_api import Route, expect
@@ -144,7 +145,7 @@ async def test_a_turn_that_ends_meanwhile_refuses_neither_a_message_nor_an_undo(
 ) -> None:
     person.forgiven += ["412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
     await add_agent(world, "Talker")
-    slow = Plan(text="One word after the other, and then some more.", delay_ms=60)
+    slow = Plan(text="One word after the other, " + "and then some more, " * 3 + "and that is all.", delay_ms=100)
     provider.plans += [slow, Plan(text="The second answer."), slow]
     session_id = await person.start(agent="Talker")
     await person.say("First.")
@@ -298,18 +299,26 @@ async def test_a_tab_that_nobody_sees_gives_its_connection_back_and_catches_up(
 
 
 async def test_on_a_slow_network_the_panel_stays_usable(person: Person) -> None:
+    async with slow_network(person):
+        await person.start(name="Slow")
+
+        await person.composer.fill("My name is Ada.")
+        await person.composer.press("Enter")
+
+        # What was said stands there at once, long before the service knows of it.
+        await expect(person.page.locator(".sending")).to_contain_text("My name is Ada.", timeout=250)
+        await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
+        await expect(person.page.locator(".sending")).to_have_count(0)
+
+
+@contextlib.asynccontextmanager
+async def slow_network(person: Person) -> AsyncIterator[None]:
+    """0.3 s to the service, and 50 kB/s."""
     session = await person.page.context.new_cdp_session(person.page)
+    slow = {"offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
     await session.send("Network.enable")
-    await session.send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadThroughput": 50_000},
-    )
-    await person.start(name="Slow")
-
-    await person.composer.fill("My name is Ada.")
-    await person.composer.press("Enter")
-
-    # What was said stands there at once, long before the service knows of it.
-    await expect(person.page.locator(".sending")).to_contain_text("My name is Ada.", timeout=250)
-    await expect(person.turn(2)).to_contain_text("Noted: your name is Ada.")
-    await expect(person.page.locator(".sending")).to_have_count(0)
+    await session.send("Network.emulateNetworkConditions", slow)
+    try:
+        yield
+    finally:
+        await session.detach()
