@@ -145,7 +145,9 @@ async def test_a_turn_that_ends_meanwhile_refuses_neither_a_message_nor_an_undo(
 ) -> None:
     person.forgiven += ["412", "ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
     await add_agent(world, "Talker")
-    slow = Plan(text="One word after the other, " + "and then some more, " * 3 + "and that is all.", delay_ms=100)
+    slow = Plan(
+        text="One word after the other, " + "and then some more, " * 3 + "and that is all.", delay_ms=100
+    )
     provider.plans += [slow, Plan(text="The second answer."), slow]
     session_id = await person.start(agent="Talker")
     await person.say("First.")
