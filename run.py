@@ -55,9 +55,9 @@ def main(arguments):
 
 
 def test_defaults(given):
-    """Two workers that keep each other busy, and few words, unless the caller says otherwise."""
+    """Three workers, of which one often waits for a process or a clock, and few words, unless told otherwise."""
     told = any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in given)
-    parallel = [] if told else ["-n", "2", "--dist", "loadgroup"]
+    parallel = [] if told else ["-n", "3", "--dist", "loadgroup"]
     return ["-q", *parallel]
 
 

@@ -32,7 +32,7 @@ from tests.routes import published
 from tests.routes.service import make_app, make_state
 from tests.scale import scaled
 
-EXAMPLES_MAX = scaled(short=8, long=25)
+EXAMPLES_MAX = scaled(short=6, long=25)
 """Of each operation, with valid data and with data that is not."""
 
 ROUNDS_MAX = 8
