@@ -27,7 +27,7 @@ MANNERS = Manners(
 )
 """No turn is tried again with the same words: each argument is asked for once, by one turn."""
 
-_ASKED_FOR = (*EFFECTS, "set", "send", "pay", "pay")
+_ASKED_FOR = (*EFFECTS, "set", "set", "send", "pay", "pay")
 _LOOK_SECONDS = 0.2
 _APPROVED, _FOR_GOOD, _PASSED_BY = 0.7, 0.02, 0.1
 
