@@ -37,7 +37,7 @@ types: environment
 	$(RUN) mypy
 
 test: environment
-	$(RUN) pytest -q -n 3 --dist loadgroup
+	$(RUN) pytest -q -n 3
 
 # What is generated is as the code would generate it now.
 fresh: environment

@@ -57,7 +57,7 @@ def main(arguments):
 def test_defaults(given):
     """Three workers, of which one often waits for a process or a clock, and few words, unless told more."""
     told = any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in given)
-    parallel = [] if told else ["-n", "3", "--dist", "loadgroup"]
+    parallel = [] if told else ["-n", "3"]
     return ["-q", *parallel]
 
 

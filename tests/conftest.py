@@ -25,6 +25,7 @@ from db.migrate import migrate, migrations_folder
 from db.pool import connect_options, open_pool
 from tests import pgbouncer
 from tests import run_folder as run_folders
+from tests.shared_database import shared_database
 
 _RUN_FOLDER = "TURNLEDGER_TEST_RUN_FOLDER"
 _ENGINE_SECONDS_MAX = 2
@@ -81,18 +82,12 @@ async def template_database(
     for file in sorted(migrations_folder().glob("*.sql")):
         digest.update(file.read_bytes())
     name = f"turnledger_template_{digest.hexdigest()[:12]}"
-    making, using = int.from_bytes(digest.digest()[:7]), int.from_bytes(digest.digest()[7:14])
-    await admin.execute("SELECT pg_advisory_lock($1)", making)
-    if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
-        await admin.execute(f'CREATE DATABASE "{name}"')
+
+    async def fill() -> None:
         await migrate(_dsn_of(server_dsn, name), migrations_folder())
-    # Held shared for as long as this worker copies from it: the last worker can tell that it is the last.
-    await admin.execute("SELECT pg_advisory_lock_shared($1)", using)
-    await admin.execute("SELECT pg_advisory_unlock($1)", making)
-    yield name
-    await admin.execute("SELECT pg_advisory_unlock_shared($1)", using)
-    if await admin.fetchval("SELECT pg_try_advisory_lock($1)", using):
-        await admin.execute(f'DROP DATABASE "{name}"')
+
+    async with shared_database(admin, name, fill=fill):
+        yield name
 
 
 @pytest.fixture

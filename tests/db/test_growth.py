@@ -1,6 +1,5 @@
 """With many sessions the planner still finds by index what every call and every turn asks for."""
 
-import os
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
@@ -15,10 +14,8 @@ from bench.tenants import make_tenants
 from db.pool import Pool, open_pool
 from tests.db.test_statements import HOT, explain, full_scans, statements
 from tests.scale import scaled
+from tests.shared_database import shared_database
 from tests.store.test_doctor import findings_of
-
-pytestmark = pytest.mark.xdist_group("grown")
-"""One worker generates, once."""
 
 _SECONDS_MAX = 600
 SESSIONS = scaled(short=20_000, long=1_000_000)
@@ -30,17 +27,22 @@ MAY_SCAN = {
 """What reads much of an organization whatever the plan: one that has half of all rows is best read whole."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def grown(server_dsn: str, admin: asyncpg.Connection, template_database: str) -> AsyncIterator[Pool]:
-    """A database with so many sessions, half of them of one organization."""
-    name = f"{template_database}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_grown"
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
+    """A database with so many sessions, half of them of one organization; generated once for all workers."""
+    name = f"{template_database}_grown"
     dsn = urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
+
+    async def fill() -> None:
+        async with await open_pool(dsn, size_max=2, statement_timeout_seconds=_SECONDS_MAX) as pool:
+            await grow(pool, await make_tenants(Store(pool, Hub()), 20), session_count=SESSIONS)
+
     # The doctor reads whole tables, which takes longer than any statement of a request may.
-    async with await open_pool(dsn, size_max=2, statement_timeout_seconds=_SECONDS_MAX) as pool:
-        await grow(pool, await make_tenants(Store(pool, Hub()), 20), session_count=SESSIONS)
+    async with (
+        shared_database(admin, name, template=template_database, fill=fill),
+        await open_pool(dsn, size_max=2, statement_timeout_seconds=_SECONDS_MAX) as pool,
+    ):
         yield pool
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 async def test_there_are_so_many_in_partitions_of_a_year(grown: Pool) -> None:

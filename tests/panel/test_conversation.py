@@ -1,9 +1,11 @@
 """Talking to an agent: start, tokens as they come, stop, try again, Markdown, long conversations."""
 
+import asyncio
 import re
 from statistics import median
 
-from playwright.async_api import expect
+import pytest
+from playwright.async_api import Route, expect
 
 from db.pool import Pool
 from tests.factories import World
@@ -225,6 +227,10 @@ async def test_keys_write_lines_edit_the_last_and_walk_the_turns(person: Person)
     await expect(person.page.get_by_role("dialog")).to_have_count(0)
     # The place that was left is taken up again before the next key.
     await expect(person.turn(2)).to_be_focused()
+    await person.page.keyboard.press("?")
+    await expect(person.page.get_by_role("dialog")).to_be_visible()
+    # Two keys in one breath: the second finds no dialog any more.
+    await person.page.keyboard.press("Escape")
     await person.page.keyboard.press("/")
     await expect(person.page.get_by_role("searchbox")).to_be_focused()
 
@@ -256,13 +262,24 @@ async def test_ten_thousand_turns_open_at_once_and_are_fetched_as_they_are_seen(
     await expect(person.turn(10_000)).to_be_in_viewport()
 
 
-async def test_scrolling_neither_jumps_nor_stutters(person: Person, world: World, panel_pool: Pool) -> None:
+@pytest.mark.parametrize("page_seconds", [0, 0.4])
+async def test_scrolling_neither_jumps_nor_stutters(
+    person: Person, world: World, panel_pool: Pool, page_seconds: float
+) -> None:
     await person.open(await long_session(panel_pool, world, 1_000))
     await expect(person.turn(1_000)).to_be_visible()
 
+    async def late(route: Route) -> None:
+        # What is scrolled to is a guess for a while; it becomes known while it is looked at.
+        await asyncio.sleep(page_seconds)
+        await route.continue_()
+
+    if page_seconds:
+        await person.page.route("**/turns?*", late)
     seen = await person.page.evaluate(SCROLL_UP, 80)
 
     assert max(seen["jumps"]) <= 2
+    assert len(seen["jumps"]) > 20
     assert max(seen["counts"]) < 60
     assert median(seen["frames"]) < 50
 
@@ -273,15 +290,17 @@ SCROLL_UP = """async (steps) => {
   const topOf = (node) => node.getBoundingClientRect().top;
   const seen = { jumps: [], counts: [], frames: [] };
   for (let step = 0; step < steps; step += 1) {
-    const turns = [...document.querySelectorAll("article.turn")];
-    const watched = turns.find((node) => topOf(node) > topOf(scroller));
-    const before = [performance.now(), topOf(watched), scroller.scrollTop];
+    // Of what can be read: where nothing can yet, nothing is lost when it moves.
+    const turns = [...document.querySelectorAll("article.turn:not(.unknown)")];
+    const end = topOf(scroller) + scroller.clientHeight;
+    const watched = turns.find((node) => topOf(node) > topOf(scroller) && topOf(node) < end);
+    const before = [performance.now(), watched && topOf(watched)];
     scroller.scrollTop -= 240;
     await frame();
     seen.frames.push(performance.now() - before[0]);
     await frame();
     // What was looked at has moved as far as it was scrolled, whatever became known above it.
-    seen.jumps.push(Math.abs(topOf(watched) - before[1] - 240));
+    if (watched) seen.jumps.push(Math.abs(topOf(watched) - before[1] - 240));
     seen.counts.push(document.querySelectorAll("article.turn").length);
   }
   return seen;

@@ -7,7 +7,7 @@ import { Component, html } from "./parts.js";
 const ESTIMATE = 170;
 const OVERSCAN = 900;
 const AT_END = 60;
-/** How far down the view the eye is, as a part of its height: what ends above may grow, and what follows stays. */
+/** How far down the view the eye is, as a part of its height, as long as nothing can be read in it. */
 const EYE_LINE = 1 / 3;
 const AIM_TRIES = 12;
 
@@ -22,6 +22,8 @@ export class WindowedList extends Component {
       this.keepPlace(this.measure(entries.map((entry) => [entry.target, entry.borderBoxSize[0].blockSize])));
     });
     this.observed = new Set();
+    /** Items that could be read when it was drawn last. */
+    this.known = new Set();
   }
 
   componentDidMount() {
@@ -64,19 +66,23 @@ export class WindowedList extends Component {
     // At once: the observer tells of what is drawn in answer to it a frame late, and until then all would have jumped.
     const change = this.measure([...slots].map((slot) => [slot, slot.getBoundingClientRect().height]));
     if (change.hasGrown) this.keepPlace(change);
+    this.known = new Set([...slots].filter((slot) => !slot.querySelector(":scope > .unknown")).map((slot) => Number(slot.dataset.position)));
     this.props.onRange(this.state.first, this.state.end);
   }
 
-  /** Take note of how high elements are: pairs of both. Gives by how much all has grown that ends above the eye. */
+  /** Take note of how high elements are: pairs of both, from top to bottom. Gives by how much has grown what lies above. */
   measure(seen) {
     const above = this.scroller.scrollTop - this.inner.offsetTop;
-    const eye = above + this.scroller.clientHeight * EYE_LINE;
-    const isAbove = (index) => this.heights.offset(index) < above && this.heights.offset(index + 1) <= eye;
+    const view = this.scroller.clientHeight;
     const items = seen
       .filter(([node]) => node.isConnected && node.dataset.position !== undefined)
-      .map(([node, height]) => ({ index: Number(node.dataset.position), height }))
-      // Where each of them was, before any of them has grown.
-      .map((item) => ({ ...item, isAbove: isAbove(item.index) }));
+      .map(([node, height]) => ({ index: Number(node.dataset.position), height }));
+    // What can be read stays where it is while that before it becomes known.
+    const isRead = ({ index }) => this.known.has(index) && this.heights.offset(index + 1) > above && this.heights.offset(index) < above + view;
+    const read = items.find(isRead);
+    const eye = read === undefined ? above + view * EYE_LINE : this.heights.offset(read.index);
+    // Where each of them was, before any of them has grown.
+    for (const item of items) item.isAbove = this.heights.offset(item.index + 1) <= (this.known.has(item.index) ? above : eye) + 1;
     let grownAbove = 0;
     let hasGrown = false;
     for (const item of items) {
