@@ -102,6 +102,7 @@ async def test_a_discarded_turn_is_inspected_beside_the_one_that_took_its_place(
     await person.button("Prompt and answer").click()
     await expect(inspector.get_by_label("Answer")).to_contain_text("your name is Ada")
     await person.button("Inspect turn 2 of the line").click()
+    await expect(inspector).to_contain_text("61 in (0 cached)")
     await person.button("Prompt and answer").click()
     await expect(inspector.get_by_label("Answer")).to_contain_text("your name is Grace")
 

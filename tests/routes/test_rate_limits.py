@@ -1,6 +1,7 @@
 """Rate limits of keys, over several processes that share nothing but the database."""
 
 import asyncio
+import math
 import re
 from datetime import timedelta
 from typing import Any
@@ -57,7 +58,9 @@ async def test_processes_together_let_through_what_the_limit_says(pool: Pool) ->
     done = await asyncio.gather(*(let_through(rates, caller, 25) for rates in processes for _ in range(4)))
     minutes = await minutes_of(pool) - first + 1
 
-    assert 120 <= sum(done) <= 120 * minutes
+    # One that is done before the minute is used up keeps what it has left of its last lot.
+    kept_max = len(processes) * (math.ceil(120 / LOTS) - 1)
+    assert 120 - kept_max <= sum(done) <= 120 * minutes
 
 
 async def test_a_lot_is_asked_for_and_not_each_call(pool: Pool) -> None:
