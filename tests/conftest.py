@@ -24,7 +24,7 @@ from db import embedded
 from db.migrate import migrate, migrations_folder
 from db.pool import connect_options, open_pool
 from tests import pgbouncer
-from tests import run_folder as run_folders
+from tests.run_folder import make_run_folder
 from tests.shared_database import shared_database
 
 _RUN_FOLDER = "TURNLEDGER_TEST_RUN_FOLDER"
@@ -35,7 +35,7 @@ _CONTAINER_IMAGE = "postgres:18-alpine"
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of this run; workers inherit its name."""
     if not hasattr(config, "workerinput"):
-        os.environ[_RUN_FOLDER] = str(run_folders.make())
+        os.environ[_RUN_FOLDER] = str(make_run_folder())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -16,12 +16,14 @@ _ROOM_BYTES_MIN = scaled(short=3, long=12) * 1024**3
 _PREFIX = "turnledger-tests-"
 
 
-def make() -> Path:
+def make_run_folder(place: Path | None = None) -> Path:
     """Make the folder of this process, and remove those of runs that were killed."""
-    place = _MEMORY if _has_room(_MEMORY) else Path(tempfile.gettempdir())
+    if place is None:
+        place = _MEMORY if _has_room(_MEMORY) else Path(tempfile.gettempdir())
     for left in place.glob(f"{_PREFIX}*"):
         owner = re.fullmatch(rf"{_PREFIX}(\d+)-.*", left.name)
         if owner is not None and not _is_alive(int(owner[1])):
+            # Another account's stays: it is that account's to remove.
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place))
     # Every account can enter it: the embedded server has one of its own.

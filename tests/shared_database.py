@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 
+_MAKING_SECONDS_MAX = 900
+
 
 @contextlib.asynccontextmanager
 async def shared_database(
@@ -14,10 +16,13 @@ async def shared_database(
     """Hold the database `name` for the length of the block; `fill` is called where it is made.
 
     Whoever comes while it is made waits for it.
+
+    Raises:
+        TimeoutError: it was not made in a quarter of an hour.
     """
     digest = hashlib.sha256(name.encode()).digest()
     making, using = int.from_bytes(digest[:7]), int.from_bytes(digest[7:14])
-    await admin.execute("SELECT pg_advisory_lock($1)", making, timeout=None)
+    await admin.execute("SELECT pg_advisory_lock($1)", making, timeout=_MAKING_SECONDS_MAX)
     try:
         if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
             await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')

@@ -46,7 +46,7 @@ def viewer_handlers(write: Callable[[], bytes]) -> list[HTTPRouteHandler]:
     """Make the routes that show what `write` gives: the encoded OpenAPI document.
 
     It is asked for when somebody wants to see it, which few processes come to, and apart from the event loop:
-    writing it takes a quarter of a second.
+    writing it takes some tenths of a second.
     """
 
     async def serve_index(request: Request[Any, Any, Any]) -> Response[bytes]:
