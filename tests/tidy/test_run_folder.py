@@ -1,4 +1,4 @@
-"""The folder of a run of tests is open to the server's account, and a killed run leaves none behind for long."""
+"""The folder of a run of tests is open to the server's account, and a killed run leaves none for long."""
 
 import os
 import stat
