@@ -16,6 +16,9 @@ from api.routes.streams import ABORT
 
 _BACKLOG = 2048
 _FILES_MAX = 65_536
+# Longer than clients (5 s, 15 s) and load balancers (60 s) keep a connection that does nothing. Who asks closes it,
+# so no request meets a connection that the service is just closing.
+_KEEP_ALIVE_SECONDS = 75
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -122,6 +125,7 @@ def make_server(app: ASGIApp, *, grace_seconds: float, on_stop: Callable[[], Non
             ws="none",
             http=Protocol,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(grace_seconds)),
         ),
         on_stop=on_stop,
