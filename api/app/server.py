@@ -16,7 +16,7 @@ from api.routes.streams import ABORT
 
 _BACKLOG = 2048
 _FILES_MAX = 65_536
-# Longer than clients (5 s, 15 s) and load balancers (60 s) keep a connection that does nothing: they close it,
+# Longer than clients (5 s, 15 s) and load balancers (60 s) keep a connection that does nothing: they close it
 # and no request meets one that the service is just closing.
 _KEEP_ALIVE_SECONDS = 75
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
