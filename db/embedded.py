@@ -52,6 +52,7 @@ _RETRY_SECONDS_MAX = 20
 # Recovery after a crash replays at most max_wal_size, here 1 GB.
 _READY_SECONDS_MAX = 120
 _STOP_SECONDS_MAX = 60
+_QUIT_AGAIN_SECONDS = 0.2
 _CONNECT_SECONDS_MAX = 10
 _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 0.5
@@ -255,8 +256,7 @@ class Server:
         try:
             await self._wait_for(child)
         except BaseException:
-            child.send_signal(signal.SIGQUIT)
-            child.wait(_STOP_SECONDS_MAX)
+            await asyncio.to_thread(_end_at_once, child)
             raise
         self._child = child
         if self._guarded and self._guard is None:
@@ -308,6 +308,20 @@ class Server:
             raise ServerDidNotStop(data_dir=self.data_dir)
         if self._child:
             self._child.wait(_STOP_SECONDS_MAX)
+
+
+def _end_at_once(child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS_MAX
+    while True:
+        # Said again: where a shell started us in the background, it is lost on a server without handlers yet.
+        child.send_signal(signal.SIGQUIT)
+        try:
+            child.wait(_QUIT_AGAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 async def _until(is_done: Callable[[], bool], seconds_max: float) -> bool:

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -34,6 +35,9 @@ _CONTAINER_IMAGE = "postgres:18-alpine"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of this run; workers inherit its name."""
+    # A run in the background of a shell ignores this, and so would every process that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[_RUN_FOLDER] = str(make_run_folder())
 

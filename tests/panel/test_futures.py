@@ -71,9 +71,8 @@ async def test_where_a_future_hangs_is_asked_again_when_the_session_has_moved_on
         answer = await route.fetch()
         preview = await answer.json()
         asked.append(preview["revision"])
-        await route.fulfill(
-            response=answer, json=preview | {"revision": preview["revision"] - (len(asked) == 1)}
-        )
+        # Zero is none that the page could know: the one before could be, as the turn ends meanwhile.
+        await route.fulfill(response=answer, json=preview | ({"revision": 0} if len(asked) == 1 else {}))
 
     await person.page.route("**/restore-preview*", overtake_once)
     await edit(person, 2, "My name is Grace.")

@@ -5,7 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from db.pool import open_pool
+from api.events import Hub
+from api.store.store import Store
+from db.pool import Pool, open_pool
 from tests.event_streams import following, names
 from tests.factories import make_world
 from tests.routes.service import client_of, listening, make_app, make_state
@@ -54,10 +56,11 @@ async def test_a_stream_that_finds_no_connection_goes_on_when_there_is_one(datab
 
 
 async def test_a_message_that_is_written_is_answered_when_its_turn_cannot_be_looked_at(
-    database_url: str,
+    database_url: str, pool: Pool
 ) -> None:
-    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=0.05) as pool:
-        world = await make_world(pool)
+    onlooker = Store(pool, Hub())  # with connections of its own: none may be taken from under the message
+    async with await open_pool(database_url, size_max=1, acquire_timeout_seconds=0.05) as narrow_pool:
+        world = await make_world(narrow_pool)
         async with client_of(world, make_app(make_state(world, poll_interval_ms=10))) as api:
             session = await api.session()
             path = f"/v1/sessions/{session['id']}"
@@ -70,10 +73,10 @@ async def test_a_message_that_is_written_is_answered_when_its_turn_cannot_be_loo
                 )
             )
             async with asyncio.timeout(_SECONDS_MAX):
-                while await world.store.reading.revision(world.caller, session["id"]) == 1:
+                while await onlooker.reading.revision(world.caller, session["id"]) == 1:
                     await asyncio.sleep(0.01)
 
-                async with pool.acquire():
+                async with narrow_pool.acquire(timeout=_SECONDS_MAX):
                     response = await sending
 
     assert response.status_code == 202

@@ -7,7 +7,8 @@ const KINDS = { rename: Rename, end: End, delete: Delete, preferences: Preferenc
 
 export function Dialogs({ dialog, preferences }) {
   if (dialog === null) return null;
-  return html`<${KINDS[dialog.kind]} ...${dialog} preferences=${preferences} />`;
+  // Each is one of its own: asked for again while the last one is on its way out, it opens anew.
+  return html`<${KINDS[dialog.kind]} key=${dialog} ...${dialog} preferences=${preferences} />`;
 }
 
 function Rename({ session }) {

@@ -161,13 +161,17 @@ export function Dialog({ title, onClose, children, className = "" }) {
       if (current.open) current.close();
     };
   }, []);
-  const onClosed = () => {
-    if (!isGone.current) onClose();
+  // At once, and not with the browser's own word, which comes later: the next key is meant for what is behind.
+  const leave = () => {
+    if (isGone.current) return;
+    isGone.current = true;
+    dialog.current.close();
+    onClose();
   };
-  return html`<dialog ref=${dialog} class=${className} aria-labelledby="dialog-title" onClose=${onClosed} onClick=${(event) => event.target === dialog.current && onClose()}>
+  return html`<dialog ref=${dialog} class=${className} aria-labelledby="dialog-title" onCancel=${leave} onClose=${leave} onClick=${(event) => event.target === dialog.current && leave()}>
     <div class="dialog-body">
       <header><h2 id="dialog-title">${title}</h2>
-        <${IconButton} icon="close" label="Close" onClick=${onClose} /></header>
+        <${IconButton} icon="close" label="Close" onClick=${leave} /></header>
       ${children}
     </div>
   </dialog>`;
