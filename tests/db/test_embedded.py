@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -285,23 +285,19 @@ async def test_an_interrupted_initialisation_is_begun_anew(data_dir: Path) -> No
     assert not unfinished.exists()
 
 
-@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["foreground", "background"])
-def started_in(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a shell has its jobs do on the keys that quit; those in the background ignore them."""
-    before = signal.signal(signal.SIGQUIT, request.param)
-    yield
-    signal.signal(signal.SIGQUIT, before)
-
-
-@pytest.mark.usefixtures("started_in")
-async def test_a_start_that_is_cancelled_leaves_nothing_running(data_dir: Path) -> None:
-    starting = asyncio.create_task(embedded.start(data_dir))
-    await until(lambda: server_lives(data_dir))
-
-    starting.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await starting
+@pytest.mark.parametrize("on_quit", [signal.SIG_DFL, signal.SIG_IGN], ids=["foreground", "background"])
+async def test_a_start_that_is_cancelled_leaves_nothing_running(
+    data_dir: Path, on_quit: signal.Handlers
+) -> None:
+    before = signal.signal(signal.SIGQUIT, on_quit)  # as a shell sets it for its jobs
+    try:
+        starting = asyncio.create_task(embedded.start(data_dir))
+        await until(lambda: server_lives(data_dir))
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    finally:
+        signal.signal(signal.SIGQUIT, before)
     assert not server_lives(data_dir)
 
 
