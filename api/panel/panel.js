@@ -208,11 +208,16 @@ export class Panel {
       await this.sessions.export(session, file);
       this.announce("The file is there.");
     } catch (error) {
-      this.announce(explain(error));
-      // Told where it was asked for: in the conversation, or in the list.
-      if (this.state.open?.id === session.id) this.dispatch({ type: "session/trouble", trouble: explain(error) });
-      else this.dispatch({ type: "list", part: { trouble: explain(error) } });
+      this.tell(session, error);
     }
+  }
+
+  /** Say what went wrong with a session where it was asked for: in the conversation, or in the list. */
+  tell(session, error) {
+    const trouble = explain(error);
+    this.announce(trouble);
+    if (this.state.open?.id === session.id) this.dispatch({ type: "session/trouble", trouble });
+    else this.dispatch({ type: "list", part: { trouble } });
   }
 
   /** Bring a turn of the line into view. */

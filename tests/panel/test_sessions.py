@@ -4,12 +4,13 @@ import asyncio
 import json
 from pathlib import Path
 
-from playwright.async_api import Locator, expect
+import pytest
+from playwright.async_api import Locator, Route, expect
 
 from db.pool import Pool
 from tests.factories import World
 from tests.panel.agents import add_agent
-from tests.panel.person import Person
+from tests.panel.person import WAIT_MS, Person
 from tests.panel.test_futures import edit
 from tests.providers.server import FakeProvider, Plan
 
@@ -92,6 +93,42 @@ async def test_a_session_is_renamed_from_its_title(person: Person) -> None:
     await expect(rows(person)).to_contain_text(["After"])
     assert (await person.session(session_id))["name"] == "After"
     assert (await person.page.title()).startswith("After")
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_question_that_is_put_away_takes_no_other_with_it_and_its_answer_is_told(
+    person: Person, is_refused: bool
+) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.method != "PATCH":
+            await route.continue_()
+            return
+        asked.set()
+        await may_answer.wait()
+        if is_refused:
+            await route.fulfill(status=422, json={"detail": "Not this name."})
+        else:
+            await route.continue_()
+
+    person.forgiven.append("422")
+    await person.start(name="Lunch")
+    await person.page.route("**/v1/sessions/*", late)
+    await person.page.get_by_role("button", name="Lunch", exact=True).click()
+    dialog = person.page.get_by_role("dialog")
+    await dialog.get_by_label("Name").fill("Dinner")
+    await dialog.get_by_label("Name").press("Enter")
+    await asyncio.wait_for(asked.wait(), WAIT_MS / 1000)
+    await person.page.keyboard.press("Escape")
+    await person.page.keyboard.press("?")
+    may_answer.set()
+
+    if is_refused:
+        await person.sees("Not this name.")
+    else:
+        await expect(person.page.get_by_role("button", name="Dinner", exact=True)).to_be_visible()
+    await expect(dialog).to_contain_text("Keyboard shortcuts")
 
 
 async def test_a_session_is_ended_and_stays_readable(person: Person) -> None:
