@@ -42,6 +42,11 @@ class World:
         self.caller = caller
         self.agent = agent
 
+    def on(self, pool: Pool) -> "World":
+        """The same organization, as a service on another database sees it."""
+        store = Store(pool, self.hub, secrets_keys=(SECRETS_KEY,))
+        return World(store, self.hub, self.organization_id, self.caller, self.agent)
+
     async def session(
         self,
         *,

@@ -117,11 +117,12 @@ def handle_refusal(_: Request[Any, Any, Any], error: CommandRefused) -> Response
 
 
 def handle_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer for a database that is away, overloaded or too slow; the call may be sent again."""
+    """Answer for a database that cannot take the call now; it may be sent again."""
     logger.opt(exception=error).warning(
         "database did not answer", method=request.method, operation=_operation(request)
     )
-    return handle_api_error(request, Unavailable("The database does not answer; send the call again."))
+    detail = "The database does not answer or takes no writes; send the call again."
+    return handle_api_error(request, Unavailable(detail))
 
 
 def handle_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -22,8 +22,10 @@ OUTAGES: tuple[type[Exception], ...] = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    # A standby, until it is promoted, or what was the primary before.
+    asyncpg.ReadOnlySQLTransactionError,
 )
-"""The database is away, overloaded or too slow: nothing is known to be wrong with what was asked."""
+"""The database is away, overloaded, too slow or takes no writes: nothing is known to be wrong with a call."""
 
 
 class NotFound(Exception):

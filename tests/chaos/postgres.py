@@ -128,7 +128,7 @@ class Postgres:
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
-            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+            if not await conn.fetchval("SELECT true FROM pg_database WHERE datname = $1", _DATABASE):
                 await conn.execute(f"CREATE DATABASE {_DATABASE}")
             await conn.close()
             return

@@ -10,7 +10,6 @@ import pytest
 
 from api.session import ids
 from api.session.document import TurnState
-from api.store import Store
 from api.store.doctor import whole_document
 from db import embedded
 from db.migrate import migrate, migrations_folder
@@ -30,11 +29,6 @@ async def run(*words: str) -> None:
     process = await asyncio.create_subprocess_exec(*words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
-
-
-async def on(world: World, pool: Pool) -> World:
-    """The same organization, as a service on another database sees it."""
-    return World(Store(pool, world.hub), world.hub, world.organization_id, world.caller, world.agent)
 
 
 async def document(pool: Pool, world: World, session_id: str) -> object:
@@ -71,7 +65,7 @@ async def test_a_dump_of_a_running_service_is_restored_whole(
         await run(program("pg_restore"), "--no-owner", f"--dbname={restored_dsn}", file)
         assert await migrate(restored_dsn, migrations_folder()) == [], "the schema came along"
         async with await open_pool(restored_dsn, size_max=4) as restored:
-            there = await on(world, restored)
+            there = world.on(restored)
             assert await findings(there) == {}
             assert await document(restored, there, before) == as_it_was
             await there.append(before, None, "And on")
@@ -99,7 +93,7 @@ async def test_a_copy_of_the_data_folder_of_a_stopped_service_starts_elsewhere(
     await run("cp", "--archive", str(folder), str(copied))
 
     async with embedded.running(copied) as dsn, await open_pool(dsn, size_max=4) as pool:
-        there = await on(world, pool)
+        there = world.on(pool)
         assert await document(pool, there, session_id) == as_it_was
         assert await findings(there) == {}
     await run("rm", "--recursive", str(folder), str(copied))
