@@ -27,7 +27,8 @@ else:
 
 _Result = TypeVar("_Result")
 
-_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+# A server without a host, or with a folder in its place, is reached by a socket of this machine.
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost", None})
 _RETRY_WAIT_SECONDS = 0.005
 _RETRY_WAIT_SECONDS_MAX = 0.2
 
@@ -122,8 +123,11 @@ def connect_options(dsn: str) -> dict[str, Any]:
     Without it asyncpg looks for certificates in the home folder, and fails if that cannot be read.
     """
     parts = urlsplit(dsn)
-    is_local = parts.hostname is None or parts.hostname in _LOOPBACK_HOSTS
-    asks = parse_qs(parts.query).get("sslmode", ["disable"]) != ["disable"]
+    options = parse_qs(parts.query)
+    servers = parts.netloc.rpartition("@")[2] or ",".join(options.get("host", []))
+    hosts = {urlsplit(f"//{server}").hostname for server in servers.split(",")}
+    is_local = hosts <= _LOCAL_HOSTS
+    asks = options.get("sslmode", ["disable"]) != ["disable"]
     return {"ssl": False} if is_local and not asks else {}
 
 

@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from db.pool import close_pool, open_pool, retry_serialization
+from db.pool import close_pool, connect_options, open_pool, retry_serialization
 
 # Key order, spacing, a repeated key and an escape: all that jsonb would lose.
 WRITTEN = b'{"b": 1,  "a": [1.50, "\\u00e4"], "b": 2}'
@@ -151,3 +151,20 @@ async def test_a_pool_is_closed_in_time_whatever_its_connections_do(database_url
 
 
 _SLEEPING = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%')"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "is_without_tls"),
+    [
+        ("postgresql://ann:key@127.0.0.1:5432/app", True),
+        ("postgresql://ann@[::1]:5432,localhost/app", True),
+        ("postgresql:///app", True),
+        ("postgresql:///app?host=/var/run/postgresql", True),
+        ("postgresql://localhost/app?sslmode=require", False),
+        ("postgresql://db.example/app", False),
+        ("postgresql://localhost:5432,db.example:5432/app", False),
+        ("postgresql:///app?host=db.example", False),
+    ],
+)
+def test_only_connections_that_stay_on_this_machine_go_without_tls(dsn: str, is_without_tls: bool) -> None:
+    assert connect_options(dsn) == ({"ssl": False} if is_without_tls else {})
