@@ -90,7 +90,7 @@ async def test_a_copy_of_the_data_folder_of_a_stopped_service_starts_elsewhere(
             session_id = (await world.conversation(2)).session.id
             as_it_was = await document(pool, world, session_id)
 
-    await run("cp", "--archive", str(folder), str(copied))
+    await run("cp", "-a", str(folder), str(copied))
 
     async with embedded.running(copied) as dsn, await open_pool(dsn, size_max=4) as pool:
         there = world.on(pool)

@@ -61,9 +61,7 @@ async def pair(run_folder: Path) -> AsyncIterator[Pair]:
             session_id = (await world.conversation(2)).session.id
             key = await world.store.access.create_key(world.organization_id, name="test")
         await asyncio.to_thread(primary.stop)
-        copying = await asyncio.create_subprocess_exec(
-            "cp", "--archive", folder / "primary", folder / "standby"
-        )
+        copying = await asyncio.create_subprocess_exec("cp", "-a", folder / "primary", folder / "standby")
         assert await copying.wait() == 0
         stay_in_recovery(folder / "standby" / "cluster")
         await primary.start()
