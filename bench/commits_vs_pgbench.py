@@ -52,17 +52,22 @@ async def main() -> bool:
 
 async def _script(pool: Pool, tenants: Sequence[Tenant]) -> pgbench.Script:
     """Record two turns on a session like those that are measured."""
-    warming_up, session = await open_sessions(pool, tenants, count=2, turn_count=_TURN_COUNT)
+    warming_up, session = await open_sessions(pool, tenants[:1], count=2, turn_count=_TURN_COUNT)
     revision = 1 + 2 * _TURN_COUNT
 
     async def turn(store: Store, *, on: Opened, expected: int) -> None:
         appended = await turns.append(store, on, expected=expected)
         await turns.complete(store, turns.right_to(on, appended), turns.known_of(appended))
 
-    # The first turn also asks for the types of this connection.
-    await pgbench.recorded(pool, partial(turn, on=warming_up, expected=revision))
-    first = await pgbench.recorded(pool, partial(turn, on=session, expected=revision))
-    second = await pgbench.recorded(pool, partial(turn, on=session, expected=revision + 2))
+    # The first turn also asks for the types of this connection, and for the budgets of its organization.
+    _, first, second = await pgbench.recorded(
+        pool,
+        [
+            partial(turn, on=warming_up, expected=revision),
+            partial(turn, on=session, expected=revision),
+            partial(turn, on=session, expected=revision + 2),
+        ],
+    )
     return pgbench.script_of(
         first,
         second,
@@ -75,12 +80,14 @@ async def _round(
 ) -> tuple[float, float]:
     ours = await open_sessions(pool, tenants, count=SESSIONS, turn_count=_TURN_COUNT)
     theirs = await open_sessions(pool, tenants, count=SESSIONS, turn_count=_TURN_COUNT)
+    # Each side begins at a checkpoint: the second would find its page images written by the first.
     await settle_down(pool)
     through_store = await _commits_per_second(Store(pool, Hub()), ours, seconds=seconds)
     clients = [
         pgbench.Client(organization_id=session.tenant.caller.organization_id, session_id=session.id)
         for session in theirs
     ]
+    await settle_down(pool)
     replayed = await pgbench.run_script(pool, database.dsn, script, clients, seconds=seconds)
     await _require_commits(pool, theirs, count=replayed.count * _COMMITS_PER_TURN)
     return through_store, replayed.per_second * _COMMITS_PER_TURN

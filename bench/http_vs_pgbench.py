@@ -29,7 +29,7 @@ CONNECTIONS = 16
 _SECONDS = 3
 _HTTP_SESSIONS = 600
 """Sessions of one connection in one round, more than it can use up."""
-_PGBENCH_SESSIONS = 1_500
+_PGBENCH_SESSIONS = 4_000
 _AT_LEAST = 0.12
 
 _series = itertools.count(1)
@@ -69,8 +69,8 @@ async def _script(pool: Pool, tenants: Sequence[Tenant]) -> pgbench.Script:
     async def message(store: Store, *, to: Opened) -> None:
         await turns.append(store, to, expected=1)
 
-    # The first one also asks for the types of this connection.
-    _, first, second = [await pgbench.recorded(pool, partial(message, to=session)) for session in sessions]
+    # The first one also asks for the types of this connection, and for the budgets of its organization.
+    _, first, second = await pgbench.recorded(pool, [partial(message, to=session) for session in sessions])
     return pgbench.script_of(
         first,
         second,
@@ -107,6 +107,7 @@ async def _round(
         pgbench.Client(organization_id=sessions[0].tenant.caller.organization_id, session_id=sessions[0].id)
         for sessions in theirs
     ]
+    await settle_down(pool)
     replayed = await pgbench.run_script(pool, database.dsn, script, clients, seconds=_SECONDS)
     await _require_commits(pool, theirs, count=replayed.count)
     return Round(

@@ -100,13 +100,22 @@ def numbered_id(series: int, number: int) -> UUID:
     return UUID(f"{_prefix(series)}{number:012x}")
 
 
-async def recorded(pool: Pool, work: Callable[[Store], Awaitable[object]]) -> list[LoggedQuery]:
-    """Do some work on a store and note the statements that it issues, with their arguments."""
-    statements: list[LoggedQuery] = []
+async def recorded(
+    pool: Pool, works: Sequence[Callable[[Store], Awaitable[object]]]
+) -> list[list[LoggedQuery]]:
+    """Do works on one store, one after the other; for each, the statements that it issued, with arguments.
+
+    What a store knows from the works before, it does not ask again; nor is it replayed.
+    """
+    recordings: list[list[LoggedQuery]] = []
     async with pool.acquire() as conn:
-        with conn.query_logger(statements.append):
-            await work(Store(_OneConnection(conn), Hub()))  # type: ignore[arg-type]  # all that a store asks of a pool
-    return statements
+        store = Store(_OneConnection(conn), Hub())  # type: ignore[arg-type]  # all that a store asks of a pool
+        for work in works:
+            statements: list[LoggedQuery] = []
+            with conn.query_logger(statements.append):
+                await work(store)
+            recordings.append(statements)
+    return recordings
 
 
 def script_of(
@@ -206,6 +215,8 @@ class _Writer:
                 return self._known.get(one, NEW_ID)
             case datetime(), datetime():
                 return "now()"
+            case bool(), bool() if one is other:
+                return str(one)
             case int(), int():
                 return self._number(one, other - one)
             case ((str() | bytes()), _):

@@ -95,6 +95,9 @@ _NO_KEY = KeyRow(None, None, None, None, None, None, None, None)  # type: ignore
 
 # Lock order: the session, its runs, its futures, the idempotency key. A concurrent twin of the same call
 # waits on the session's row and then finds the revision moved; see docs/decisions/0003.
+# What changes is brought together first, and is told to be little: the limits take nothing away. Else the
+# planner, which takes an array for ten rows and a session for as short as most, may read all turns of the
+# session to find the one (tests/db/test_plans.py).
 _SWAP = """
 WITH swapped AS (
     UPDATE sessions
@@ -108,12 +111,15 @@ WITH swapped AS (
     INSERT INTO turns (organization_id, session_id, branch, position, id, created_at, state, revision, body)
     SELECT organization_id, id, $17, $18, $16, $20, $19, revision, $21
       FROM swapped WHERE $16::uuid IS NOT NULL
+), changes AS MATERIALIZED (
+    SELECT swapped.*, c.*
+      FROM swapped, unnest($22::int[], $23::int[], $24::text[], $25::json[], $49::bool[])
+                      AS c(branch, position, state, body, stores_node)
+     LIMIT cardinality($22::int[])
 ), changed AS (
-    UPDATE turns t SET state = c.state, revision = s.revision, body = c.body, stores_node = c.stores_node
-      FROM swapped s,
-           unnest($22::int[], $23::int[], $24::text[], $25::json[], $49::bool[])
-             AS c(branch, position, state, body, stores_node)
-     WHERE t.organization_id = s.organization_id AND t.session_id = s.id
+    UPDATE turns t SET state = c.state, revision = c.revision, body = c.body, stores_node = c.stores_node
+      FROM changes c
+     WHERE t.organization_id = c.organization_id AND t.session_id = c.id
        AND t.branch = c.branch AND t.position = c.position
 ), run_ended AS (
     UPDATE runs r SET state = CASE WHEN $5 = 0 THEN 'finished' ELSE 'revoked' END, ended_at = $14
@@ -138,10 +144,13 @@ WITH swapped AS (
     UPDATE discarded_futures d SET restored_revision = s.revision
       FROM swapped s
      WHERE d.organization_id = s.organization_id AND d.session_id = s.id AND d.ordinal = $46
+), trims AS MATERIALIZED (
+    SELECT swapped.*, c.* FROM swapped, unnest($47::int[], $48::int[]) AS c(ordinal, branch_point)
+     LIMIT cardinality($47::int[])
 ), trimmed AS (
     UPDATE discarded_futures d SET branch_point = c.branch_point
-      FROM swapped s, unnest($47::int[], $48::int[]) AS c(ordinal, branch_point)
-     WHERE d.organization_id = s.organization_id AND d.session_id = s.id AND d.ordinal = c.ordinal
+      FROM trims c
+     WHERE d.organization_id = c.organization_id AND d.session_id = c.id AND d.ordinal = c.ordinal
 )
 SELECT revision FROM swapped
 """
